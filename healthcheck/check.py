@@ -1,0 +1,213 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""One check's state: thresholds, deadlines, when to probe next.
+
+A pure state machine: it is told what happened and when, and says what that
+means. It starts nothing and knows no thread, so a test can walk it through
+any interleaving.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+import dataclasses
+import random
+
+from healthcheck import report
+
+NO_ANSWER = 'NO ANSWER'
+SLOW = 'SLOW'
+
+Status = report.Status
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Policy:
+    """How a check is run and judged. Times are in seconds."""
+
+    interval: float = 10.0
+    retry_interval: float = 2.0
+    timeout: float = 5.0
+    ttl: float = 30.0
+    fall: int = 2
+    rise: int = 1
+    slow_threshold: float = 1.0
+    jitter: float = 0.1
+
+    @property
+    def detection(self) -> float:
+        """The longest time from a fault to ``fail``, in seconds.
+
+        A fault can come right after a probe has passed the faulty place, so
+        the whole interval counts (or that probe's timeout, if that is
+        longer); then each of ``fall`` probes may need its whole timeout.
+        """
+        return (max(self.interval * (1 + self.jitter), self.timeout)
+                + self.timeout
+                + (self.fall - 1) * (self.retry_interval + self.timeout))
+
+    @property
+    def freshness(self) -> float:
+        """The longest time between two verdicts of a live prober."""
+        return self.timeout + max(self.interval * (1 + self.jitter),
+                                  self.retry_interval)
+
+
+class Check:
+    """The state of one check. Owned by one thread; reports are copies."""
+
+    def __init__(self, name: str, policy: Policy, *, label: str = '',
+                 critical: bool = True,
+                 uniform: Callable[[float, float], float] = random.uniform,
+                 ) -> None:
+        self.name = name
+        self.policy = policy
+        self._label = label
+        self._critical = critical
+        self._uniform = uniform
+        self._failures = 0
+        self._successes = 0
+        self._down = False
+        self._passed = False
+        self._started_at: float | None = None
+        self._result: report.Result | None = None
+        self._judged_at = 0.0
+        self._time = 0.0
+        self._given_up = False
+        self.due_at = 0.0
+        """When to start the next probe, or while one runs: when to judge
+        that it is overdue."""
+
+    @property
+    def running(self) -> bool:
+        return self._started_at is not None
+
+    @property
+    def settled(self) -> bool:
+        """Whether enough is known to publish.
+
+        A node that was never seen well must not be called well while its
+        first failures are being confirmed, so a critical check settles on
+        its first success or on its ``fall``-th failure.
+        """
+        if self._result is None:
+            return False
+        return self._passed or self._down or not self._critical
+
+    @property
+    def status(self) -> Status | None:
+        """None until the first verdict: never run is a state of its own."""
+        if self._result is None:
+            return None
+        if self._down:
+            return Status.FAIL
+        if self._failures:
+            return Status.WARN
+        return self._result.status
+
+    @property
+    def result(self) -> report.Result | None:
+        """The result the status rests on."""
+        return self._result
+
+    def started(self, now: float) -> None:
+        self._started_at = now
+        self._given_up = False
+        self.due_at = now + self.policy.timeout
+
+    def finished(self, result: report.Result, now: float,
+                 time: float) -> None:
+        """Take what a probe found.
+
+        A probe that was judged overdue has been counted as a failure
+        already. What it brings in the end can name the fault, but cannot
+        undo the verdict: an answer after the deadline is no answer.
+        """
+        assert self._started_at is not None
+        started_at, self._started_at = self._started_at, None
+        latency = now - started_at
+        if self._given_up or latency >= self.policy.timeout:
+            if not self._given_up:
+                self._fail(_no_answer(latency), now, time)
+            if result.status is Status.FAIL and self._failures:
+                self._result = result
+        elif result.status is Status.FAIL:
+            self._fail(result, now, time)
+        else:
+            self._succeed(self._judge_latency(result, latency), now, time)
+        self.due_at = self._next_start(started_at, now)
+
+    def overdue(self, now: float, time: float,
+                reason: str = NO_ANSWER, detail: str = '') -> None:
+        """Count a probe that is still running as a failure.
+
+        Called when ``due_at`` has come. A second probe is not started
+        beside it, but the failure is counted again each time that one
+        would have timed out too: so a hang is found within the same bound
+        as any other fault, and the verdict stays fresh.
+
+        :param reason: what the probe is seen to be waiting for
+        """
+        assert self._started_at is not None
+        running_for = now - self._started_at
+        self._given_up = True
+        self._fail(report.Result.failed(
+            reason, detail or f'still running after {running_for:.1f} s'),
+            now, time)
+        self.due_at = now + self.policy.retry_interval + self.policy.timeout
+
+    def snapshot(self) -> report.CheckReport:
+        """The check as it is to be published; it has a verdict."""
+        assert self._result is not None and self.status is not None
+        return report.CheckReport(
+            name=self.name, status=self.status, reason=self._result.reason,
+            detail=self._result.detail, judged_at=self._judged_at,
+            ttl=self.policy.ttl, time=self._time, label=self._label,
+            critical=self._critical)
+
+    def _judge_latency(self, result: report.Result,
+                       latency: float) -> report.Result:
+        if result.status is Status.PASS and (
+                latency > self.policy.slow_threshold):
+            return report.Result(Status.WARN, SLOW,
+                                 f'answered after {latency:.2f} s')
+        return result
+
+    def _fail(self, result: report.Result, now: float, time: float) -> None:
+        self._failures += 1
+        self._successes = 0
+        self._down = self._down or self._failures >= self.policy.fall
+        self._result, self._judged_at, self._time = result, now, time
+
+    def _succeed(self, result: report.Result, now: float,
+                 time: float) -> None:
+        self._successes += 1
+        self._failures = 0
+        self._passed = True
+        if self._down and self._successes >= self.policy.rise:
+            self._down = False
+        if not self._down:
+            self._result = result
+        self._judged_at, self._time = now, time
+
+    def _next_start(self, started_at: float, now: float) -> float:
+        confirming = (0 < self._failures and not self._down
+                      or 0 < self._successes and self._down)
+        if confirming:
+            return now + self.policy.retry_interval
+        spread = self._uniform(-self.policy.jitter, self.policy.jitter)
+        return max(now, started_at + self.policy.interval * (1 + spread))
+
+
+def _no_answer(latency: float) -> report.Result:
+    return report.Result.failed(NO_ANSWER, f'no answer for {latency:.1f} s')

@@ -1,0 +1,188 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""Rise, fall, slow, overdue: one check's state."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from healthcheck import check
+from healthcheck import report
+
+Status = report.Status
+OK = report.Result.ok()
+REFUSED = report.Result.failed('CONNECTION REFUSED')
+POLICY = check.Policy()
+
+
+def make(policy=POLICY, **kwargs):
+    return check.Check('database', policy, uniform=lambda low, high: 0.0,
+                       **kwargs)
+
+
+def run(one, result, at, took=0.1):
+    one.started(at)
+    one.finished(result, at + took, 1e9 + at)
+    return one.status
+
+
+def test_never_run_is_a_state_of_its_own():
+    one = make()
+    assert one.status is None
+    assert not one.settled
+    assert one.due_at == 0.0
+
+
+def test_the_first_failure_is_a_warning_and_the_second_a_failure():
+    one = make()
+    assert run(one, OK, 0) is Status.PASS
+    assert run(one, REFUSED, 10) is Status.WARN
+    assert one.due_at == 10.1 + POLICY.retry_interval
+    assert run(one, REFUSED, 12.1) is Status.FAIL
+    assert one.due_at == 12.1 + POLICY.interval
+    assert one.result == REFUSED
+
+
+def test_a_success_resets_the_failures():
+    one = make()
+    for at in range(0, 100, 20):
+        assert run(one, REFUSED, at) is Status.WARN
+        assert run(one, OK, at + 10) is Status.PASS
+
+
+def test_fall_of_one_fails_at_once():
+    one = make(check.Policy(fall=1))
+    assert run(one, REFUSED, 0) is Status.FAIL
+
+
+def test_rise_successes_in_a_row_make_it_pass_again():
+    one = make(check.Policy(fall=1, rise=3))
+    run(one, REFUSED, 0)
+    assert run(one, OK, 10) is Status.FAIL
+    assert one.due_at == 10.1 + POLICY.retry_interval
+    assert run(one, OK, 12) is Status.FAIL
+    assert run(one, REFUSED, 14) is Status.FAIL
+    assert run(one, OK, 20) is Status.FAIL
+    assert run(one, OK, 22) is Status.FAIL
+    assert one.result == REFUSED
+    assert run(one, OK, 24) is Status.PASS
+
+
+def test_a_slow_answer_is_a_warning():
+    one = make()
+    assert run(one, OK, 0, took=1.0) is Status.PASS
+    assert run(one, OK, 10, took=1.5) is Status.WARN
+    assert one.result.reason == check.SLOW
+    assert one.due_at == 20
+
+
+def test_an_answer_at_the_deadline_is_no_answer():
+    one = make()
+    run(one, OK, 0)
+    assert run(one, OK, 10, took=5.0) is Status.WARN
+    assert one.result.reason == check.NO_ANSWER
+
+
+def test_a_hang_counts_as_often_as_probes_would_have_timed_out():
+    one = make()
+    run(one, OK, 0)
+    one.started(10)
+    assert one.due_at == 15
+    one.overdue(15, 1e9)
+    assert one.status is Status.WARN and one.running
+    assert one.due_at == 22
+    one.overdue(22, 1e9)
+    assert one.status is Status.FAIL and one.running
+    assert one.result.detail == 'still running after 12.0 s'
+    assert one.snapshot().judged_at == 22
+
+
+def test_an_answer_after_the_deadline_does_not_undo_the_verdict():
+    one = make()
+    run(one, OK, 0)
+    one.started(10)
+    one.overdue(15, 1e9)
+    one.finished(OK, 16, 1e9)
+    assert one.status is Status.WARN
+    assert one.due_at == 18
+    one.started(18)
+    one.overdue(23, 1e9)
+    one.finished(OK, 24, 1e9)
+    assert one.status is Status.FAIL
+    assert not one.running
+
+
+def test_a_late_failure_names_the_fault_and_is_not_counted_twice():
+    one = make(check.Policy(fall=3))
+    run(one, OK, 0)
+    one.started(10)
+    one.overdue(15, 1e9)
+    one.finished(REFUSED, 16, 1e9)
+    assert one.result == REFUSED
+    assert one.status is Status.WARN
+    assert run(one, REFUSED, 18) is Status.WARN
+    assert run(one, REFUSED, 20) is Status.FAIL
+
+
+def test_the_reason_for_a_hang_is_the_probes_own():
+    one = make()
+    one.started(0)
+    one.overdue(5, 1e9, 'BLOCKED BY BROKER', 'see its alarms')
+    assert one.result == report.Result.failed('BLOCKED BY BROKER',
+                                              'see its alarms')
+
+
+def test_a_critical_check_settles_on_a_success_or_on_a_confirmed_failure():
+    one = make()
+    run(one, REFUSED, 0)
+    assert not one.settled
+    run(one, REFUSED, 2)
+    assert one.settled
+    one = make()
+    run(one, OK, 0)
+    assert one.settled
+
+
+def test_a_noncritical_check_settles_on_any_verdict():
+    one = make(critical=False)
+    run(one, REFUSED, 0)
+    assert one.settled
+
+
+def test_the_interval_runs_from_start_to_start_with_jitter():
+    for spread in (-0.1, 0.0, 0.1):
+        one = check.Check('database', POLICY,
+                          uniform=lambda low, high, s=spread: s)
+        run(one, OK, 100, took=0.5)
+        assert one.due_at == 100 + POLICY.interval * (1 + spread)
+
+
+@given(st.lists(st.booleans(), max_size=60), st.integers(1, 5),
+       st.integers(1, 5))
+def test_consecutive_means_consecutive(outcomes, fall, rise):
+    """Against a model: only unbroken runs of results count."""
+    one = make(check.Policy(fall=fall, rise=rise))
+    down = False
+    for index, passed in enumerate(outcomes):
+        status = run(one, OK if passed else REFUSED, index * 10.0)
+        seen = outcomes[:index + 1]
+        if seen[-fall:] == [False] * fall:
+            down = True
+        elif down and seen[-rise:] == [True] * rise:
+            down = False
+        expected = Status.FAIL if down else (
+            Status.PASS if passed else Status.WARN)
+        assert status is expected
+
+
+def test_the_bound_of_the_defaults_is_the_documented_one():
+    assert check.Policy().detection == 10 * 1.1 + 5 + (2 + 5)

@@ -1,0 +1,281 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""When checks are probed, and that no probe can harm another."""
+
+import logging
+import random
+import sys
+import threading
+
+from hypothesis import given
+from hypothesis import settings
+from hypothesis import strategies as st
+import pytest
+
+from healthcheck import check
+from healthcheck import monitor
+from healthcheck import report
+from tests.unit import world
+
+Status = report.Status
+
+policies = st.builds(
+    check.Policy,
+    interval=st.floats(1, 60), retry_interval=st.floats(0.1, 1),
+    timeout=st.floats(0.1, 30), fall=st.integers(1, 5),
+    rise=st.integers(1, 4), jitter=st.floats(0, 0.5),
+    ttl=st.just(1e6), slow_threshold=st.just(1e6))
+
+
+@settings(max_examples=300, deadline=None)
+@given(policy=policies, fault_at=st.floats(0, 200), hangs=st.booleans(),
+       latency=st.floats(0, 0.99), seed=st.integers(0, 2 ** 32))
+def test_a_fault_is_found_within_the_formula(policy, fault_at, hangs,
+                                             latency, seed):
+    """However long answers take, wherever in the schedule it happens."""
+    took = latency * policy.timeout
+
+    def behaviour(now):
+        # A probe that has started has passed the faulty place already.
+        if now < fault_at:
+            return world.OK, took
+        return world.REFUSED, None if hangs else took
+
+    backend = world.Backend('database', behaviour)
+    here = world.World([backend], policy,
+                       uniform=random.Random(seed).uniform)
+    here.run(fault_at + policy.detection + 1e-6)
+    assert here.statuses('database')[-1][1] is Status.FAIL
+
+
+@settings(max_examples=100, deadline=None)
+@given(policy=policies, repaired_at=st.floats(0, 100))
+def test_a_repair_is_found_by_itself(policy, repaired_at):
+    backend = world.Backend('database', lambda now: (
+        world.OK if now >= repaired_at else world.REFUSED, 0.0))
+    here = world.World([backend], policy)
+    here.run(repaired_at + policy.interval * (1 + policy.jitter)
+             + policy.rise * policy.retry_interval + 1e-6)
+    assert here.statuses('database')[-1][1] is Status.PASS
+
+
+def test_a_hang_does_not_delay_the_others():
+    policy = check.Policy(jitter=0.0)
+    hung = world.Backend('hung', lambda now: (world.OK, None))
+    well = world.Backend('well', lambda now: (world.OK, 0.01))
+    here = world.World([hung, well], policy)
+    here.run(101)
+    assert well.started == [10.0 * n for n in range(11)]
+    assert len(hung.started) == 1
+
+
+def test_an_overdue_check_stays_fresh_and_failed():
+    policy = check.Policy()
+    backend = world.Backend('database', lambda now: (
+        world.OK, 0.01 if now < 30 else None))
+    here = world.World([backend], policy)
+    here.run(300)
+    _, last = here.reports[-1]
+    verdict = last.checks[0].verdict(here.now)
+    assert verdict.status is Status.FAIL and not verdict.stale
+    assert verdict.reason == check.NO_ANSWER
+
+
+def test_a_hang_that_ends_is_probed_again():
+    backend = world.Backend('database', lambda now: (
+        world.OK, 50.0 if now < 10 else 0.01))
+    here = world.World([backend], check.Policy())
+    here.run(100)
+    assert [status for _, status in here.statuses('database')] == [
+        Status.FAIL, Status.PASS]
+
+
+def test_nothing_is_published_before_every_check_is_settled():
+    slow = world.Backend('slow', lambda now: (world.OK, 3.0))
+    down = world.Backend('down', lambda now: (world.REFUSED, 0.0))
+    here = world.World([slow, down], check.Policy())
+    here.run(2.9)
+    assert here.reports == []
+    here.run(3.1)
+    assert [c.status for c in here.reports[0][1].checks] == [
+        Status.WARN, Status.FAIL]
+
+
+def test_a_noncritical_failure_does_not_hold_back_the_first_report():
+    well = world.Backend('well', lambda now: (world.OK, 0.0))
+    down = world.Backend('down', lambda now: (world.REFUSED, 0.0))
+    here = world.World([well, down], check.Policy(), noncritical=('down',))
+    here.run(0.0)
+    assert [c.status for c in here.reports[-1][1].checks] == [
+        Status.PASS, Status.WARN]
+
+
+def test_a_change_is_logged_once(caplog):
+    caplog.set_level(logging.INFO, 'healthcheck.monitor')
+    backend = world.Backend('database', lambda now: (
+        world.OK if now < 30 or now > 90 else world.REFUSED, 0.01))
+    here = world.World([backend], check.Policy())
+    here.run(200)
+    assert [r.getMessage() for r in caplog.records] == [
+        'Healthcheck database: never run -> pass: OK',
+        'Healthcheck database: pass -> warn: CONNECTION REFUSED',
+        'Healthcheck database: warn -> fail: CONNECTION REFUSED',
+        'Healthcheck database: fail -> pass: OK']
+
+
+class Probe:
+    label = ''
+
+    def __init__(self, name, act=lambda: report.Result.ok()):
+        self.name = name
+        self.act = act
+        self.closed = threading.Event()
+        self.why = lambda: (check.NO_ANSWER, '')
+
+    def probe(self):
+        return self.act()
+
+    def overdue(self):
+        return self.why()
+
+    def close(self):
+        self.closed.set()
+
+
+class Running:
+    """A monitor in real threads; what it publishes is waited for."""
+
+    def __init__(self, *probes, policy):
+        self._arrived = threading.Condition()
+        self.last = None
+        self.monitor = monitor.Monitor(probes, policy, self._take)
+        self.monitor.start()
+
+    def _take(self, published):
+        with self._arrived:
+            self.last = {c.name: c for c in published.checks}
+            self._arrived.notify_all()
+
+    def wait(self, condition):
+        with self._arrived:
+            assert self._arrived.wait_for(
+                lambda: self.last and condition(self.last), timeout=20)
+            return self.last
+
+
+QUICK = check.Policy(interval=0.05, retry_interval=0.01, timeout=0.2,
+                     jitter=0.0)
+
+
+@pytest.fixture
+def running():
+    made = []
+
+    def start(*probes, policy=QUICK):
+        made.append(Running(*probes, policy=policy))
+        return made[-1]
+    yield start
+    for one in made:
+        one.monitor.stop(5)
+
+
+def raises(exc):
+    def act():
+        raise exc
+    return act
+
+
+@pytest.mark.parametrize('act, detail', [
+    (raises(RuntimeError('password=secret')),
+     'bad raised builtins.RuntimeError'),
+    (lambda: sys.exit(1), 'bad raised builtins.SystemExit'),
+    (raises(KeyboardInterrupt()), 'bad raised builtins.KeyboardInterrupt'),
+    (lambda: None, 'bad returned NoneType, not a Result'),
+    (lambda: 'OK', 'bad returned str, not a Result'),
+])
+def test_a_bad_plugin_costs_its_own_check_only(running, act, detail):
+    here = running(Probe('bad', act), Probe('good'))
+    seen = here.wait(lambda c: c['bad'].status is Status.FAIL)
+    assert seen['good'].status is Status.PASS
+    assert seen['bad'].reason == monitor.PROBE_ERROR
+    assert seen['bad'].detail == detail
+
+
+def test_a_hanging_plugin_holds_one_thread(running):
+    release = threading.Event()
+    runs = []
+
+    def act():
+        runs.append(1)
+        release.wait(30)
+        return report.Result.ok()
+    here = running(Probe('hung', act), Probe('good'))
+    seen = here.wait(lambda c: c['hung'].status is Status.FAIL)
+    assert seen['hung'].reason == check.NO_ANSWER
+    assert seen['good'].status is Status.PASS
+    assert len(runs) == 1
+    release.set()
+    here.wait(lambda c: c['hung'].status is Status.PASS)
+
+
+def test_a_plugin_that_cannot_say_why_is_late_is_late(running):
+    release = threading.Event()
+    probe = Probe('hung', lambda: release.wait(30) and report.Result.ok())
+    probe.why = raises(RuntimeError())
+    seen = running(probe).wait(lambda c: c['hung'].status is Status.FAIL)
+    assert seen['hung'].reason == check.NO_ANSWER
+    release.set()
+
+
+def test_stop_closes_the_probes_and_ends_the_threads(running):
+    probes = [Probe('one'), Probe('two')]
+    here = running(*probes)
+    here.wait(lambda c: True)
+    here.monitor.stop(5)
+    assert all(probe.closed.is_set() for probe in probes)
+    assert not [t for t in threading.enumerate()
+                if t.name.startswith('healthcheck-') and t.is_alive()]
+
+
+def test_a_failing_publisher_does_not_end_probing(caplog):
+    calls = []
+    again = threading.Event()
+
+    def publish(published):
+        calls.append(published)
+        if len(calls) < 3:
+            raise RuntimeError('rendering failed')
+        again.set()
+    one = monitor.Monitor([Probe('database')], QUICK, publish)
+    one.start()
+    try:
+        assert again.wait(20)
+    finally:
+        one.stop(5)
+    assert len([r for r in caplog.records if r.exc_info]) == 1
+
+
+def test_no_thread_to_be_had_is_a_failure_of_the_check():
+    class NoThread:
+        def __init__(self, *args):
+            pass
+
+        def launch(self, one):
+            raise RuntimeError("can't start new thread")
+
+    published = []
+    one = monitor.Monitor([Probe('database')], check.Policy(fall=1),
+                          published.append, runner=NoThread)
+    one.step()
+    assert published[-1].checks[0].detail == "can't start new thread"
+    assert published[-1].checks[0].status is Status.FAIL

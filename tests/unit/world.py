@@ -1,0 +1,121 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""A world in which a test owns the time: no threads, no waiting."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+import heapq
+import itertools
+
+from healthcheck import check
+from healthcheck import monitor
+from healthcheck import report
+
+Behaviour = Callable[[float], 'tuple[report.Result, float | None]']
+"""From the time a probe starts to what it finds, and how long it takes;
+None for one that never comes back."""
+
+OK = report.Result.ok()
+REFUSED = report.Result.failed('CONNECTION REFUSED')
+
+
+class Backend:
+    """A probe, and the runner that runs it, in simulated time."""
+
+    label = ''
+
+    def __init__(self, name: str, behaviour: Behaviour) -> None:
+        self.name = name
+        self.behaviour = behaviour
+        self.started: list[float] = []
+        self.running = 0
+
+    def probe(self) -> report.Result:
+        raise AssertionError('simulated backends are run by the world')
+
+    def overdue(self) -> tuple[str, str]:
+        return check.NO_ANSWER, ''
+
+    def close(self) -> None:
+        pass
+
+
+class World:
+    """Runs a monitor over simulated backends.
+
+    :ivar reports: (time, report) of all that was published
+    """
+
+    def __init__(self, backends: list[Backend], policy: check.Policy, *,
+                 uniform: Callable[[float, float], float] = (
+                     lambda low, high: high),
+                 noncritical: tuple[str, ...] = ()) -> None:
+        self.now = 0.0
+        self.reports: list[tuple[float, report.Report]] = []
+        self._events: list[tuple[float, int, Callable[[], None]]] = []
+        self._order = itertools.count()
+        self.monitor = monitor.Monitor(
+            backends, policy,
+            lambda published: self.reports.append((self.now, published)),
+            clock=lambda: self.now, wall_clock=lambda: 1e9 + self.now,
+            uniform=uniform, noncritical=noncritical,
+            runner=lambda probe, hand_in, clock: _Runner(self, probe))
+
+    def run(self, until: float) -> None:
+        while True:
+            wake = self.monitor.step()
+            if self._events:
+                wake = min(wake, self._events[0][0])
+            if wake > until:
+                self.now = until
+                return
+            self.now = max(self.now, wake)
+            while self._events and self._events[0][0] <= self.now:
+                heapq.heappop(self._events)[2]()
+
+    def at(self, time: float, act: Callable[[], None]) -> None:
+        heapq.heappush(self._events, (time, next(self._order), act))
+
+    def statuses(self, name: str) -> list[tuple[float, report.Status]]:
+        """When a check's published status changed, and to what."""
+        changes: list[tuple[float, report.Status]] = []
+        for time, published in self.reports:
+            for one in published.checks:
+                if one.name == name and (
+                        not changes or changes[-1][1] != one.status):
+                    changes.append((time, one.status))
+        return changes
+
+
+class _Runner:
+    def __init__(self, world: World, backend: Backend) -> None:
+        self._world = world
+        self._backend = backend
+
+    def launch(self, one: check.Check) -> None:
+        world, backend = self._world, self._backend
+        backend.started.append(world.now)
+        backend.running += 1
+        assert backend.running == 1, 'two probes of one check at a time'
+        result, duration = backend.behaviour(world.now)
+        if duration is not None:
+            world.at(world.now + duration,
+                     lambda: self._finish(one, result))
+
+    def _finish(self, one: check.Check, result: report.Result) -> None:
+        self._backend.running -= 1
+        self._world.monitor.take(one, result, self._world.now)
+
+    def stop(self) -> list[object]:
+        return []
