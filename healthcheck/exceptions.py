@@ -1,0 +1,36 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""What can be wrong at load."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from oslo_middleware import exceptions
+
+
+class ConfigError(exceptions.ConfigInvalid):
+    """Everything that is wrong in a section, in one readable error.
+
+    A kind of oslo.middleware's ``ConfigInvalid``, so that what catches that
+    one catches ours.
+
+    :ivar problems: one line for each thing that is wrong
+    """
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        self.problems = tuple(problems)
+        lines = ''.join(f'\n  - {problem}' for problem in self.problems)
+        # Not through ConfigInvalid.__init__: in 6.3 to 8.2 it loses the text.
+        Exception.__init__(
+            self, f'The healthcheck configuration is not valid:{lines}')

@@ -1,0 +1,91 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""Take secrets out of a text before anybody sees it.
+
+Drivers put URLs, and what they made of them, into their exceptions. What we
+know to be secret is taken out by value, in every spelling a URL can give it;
+what merely looks like credentials in a URL is taken out by shape.
+"""
+
+from __future__ import annotations
+
+import re
+from urllib import parse
+
+from oslo_utils import strutils
+
+MASK = '***'
+MAX_LENGTH = 300
+
+_USERINFO = re.compile(r'(?<=//)[^\s/@]*:[^\s]*@')
+_QUERY_SECRET = re.compile(r'[?&;](?:[^=&]*(?:pass|secret|key)[^=&]*)='
+                           r'([^&\s]+)', re.IGNORECASE)
+
+
+def secrets_of(url: str) -> frozenset[str]:
+    """The secrets in a URL, in every spelling.
+
+    It does not need a URL that parses: a password that somebody forgot to
+    percent-encode must not leak because of that. Everything between the
+    scheme and the last ``@`` is read as ``user:password`` of each host,
+    hosts being separated by commas (oslo.messaging's form of a URL with
+    several hosts).
+    """
+    found: set[str] = set()
+    authority, at, _ = url.partition('://')[2].rpartition('@')
+    if at:
+        found.add(authority.partition(':')[2])
+        *hosts, last = authority.split(',')
+        # All but the last one still carry "@host:port"; a piece with no
+        # colon is the rest of a password that holds a comma.
+        for credentials in (*(h.rpartition('@')[0] or h for h in hosts),
+                            last):
+            user, colon, password = credentials.partition(':')
+            if colon or hosts:
+                found.add(password if colon else user)
+    found.update(_QUERY_SECRET.findall(url))
+    spellings = set()
+    for secret in found:
+        plain = parse.unquote(secret)
+        spellings |= {secret, plain, parse.unquote_plus(secret),
+                      parse.quote(plain), parse.quote(plain, safe=''),
+                      parse.quote_plus(plain), repr(plain)[1:-1]}
+        # Who splits a URL at each slash shows what is left of one.
+        spellings.update(piece for piece in parse.quote(plain).split('/')
+                         if len(piece) > 2)
+    return frozenset(s for s in spellings if s)
+
+
+class Redactor:
+    """Redacts the secrets of the given URLs, and what looks like some."""
+
+    def __init__(self, *urls: str) -> None:
+        # Longest first: a short secret may be a part of a longer one.
+        self._secrets = sorted(
+            frozenset().union(*(secrets_of(url) for url in urls)),
+            key=len, reverse=True)
+
+    def __repr__(self) -> str:
+        return f'<{type(self).__name__}>'
+
+    def __call__(self, text: object) -> str:
+        """``text`` as one line of at most MAX_LENGTH characters."""
+        line = str(text)
+        for secret in self._secrets:
+            line = line.replace(secret, MASK)
+        line = ' '.join(line.split())
+        line = _USERINFO.sub(f'{MASK}@', line)
+        line = strutils.mask_password(line, MASK)
+        if len(line) > MAX_LENGTH:
+            line = line[:MAX_LENGTH - 1] + '…'
+        return line

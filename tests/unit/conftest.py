@@ -1,0 +1,82 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""What several unit tests need."""
+
+from collections.abc import Callable
+import pathlib
+import textwrap
+
+from oslo_config import cfg
+import pytest
+from stevedore import extension
+
+import healthcheck
+
+
+@pytest.fixture(autouse=True)
+def untouched_global_conf():
+    """Fail whoever writes into the service's configuration."""
+    cfg.CONF.reset()
+    cfg.CONF([], project='nobody', default_config_files=[])
+    yield
+    for name, entry in cfg.CONF._groups.items():
+        for opt in entry._opts.values():
+            assert 'override' not in opt, (name, opt)
+
+
+@pytest.fixture
+def conf(tmp_path: pathlib.Path) -> Callable[[str], cfg.ConfigOpts]:
+    """Make a service's configuration from the text of its file."""
+    def make(text: str) -> cfg.ConfigOpts:
+        path = tmp_path / 'service.conf'
+        path.write_text(textwrap.dedent(text))
+        made = cfg.ConfigOpts()
+        made(['--config-file', str(path)])
+        return made
+    return make
+
+
+@pytest.fixture
+def plugin(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch,
+           ) -> Callable[..., None]:
+    """Install plugins, by entry points, as a distribution would.
+
+    ``plugin(name='module:Class', ...)``
+    """
+    def install(**entry_points: str) -> None:
+        directory = tmp_path / 'site'
+        info = directory / 'stubs-1.0.dist-info'
+        info.mkdir(parents=True)
+        (info / 'METADATA').write_text('Metadata-Version: 2.1\nName: stubs\n'
+                                       'Version: 1.0\n')
+        lines = [f'{name} = {target}'
+                 for name, target in entry_points.items()]
+        (info / 'entry_points.txt').write_text(
+            '[oslo.middleware.healthcheck]\n' + '\n'.join(lines) + '\n')
+        monkeypatch.syspath_prepend(str(directory))
+        monkeypatch.setattr(extension.ExtensionManager,
+                            'ENTRY_POINT_CACHE', {})
+    return install
+
+
+@pytest.fixture
+def door():
+    """Make a ``Healthcheck`` that is stopped when the test is over."""
+    made = []
+
+    def make(application, conf=None, **kwargs):
+        made.append(healthcheck.Healthcheck(application, conf, **kwargs))
+        return made[-1]
+    yield make
+    for one in made:
+        one.stop(5)

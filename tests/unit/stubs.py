@@ -1,0 +1,89 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""Plugins that tests install by entry point."""
+
+from __future__ import annotations
+
+import os
+import threading
+
+from oslo_config import cfg
+from oslo_middleware.healthcheck import pluginbase
+
+from healthcheck import exceptions
+from healthcheck.plugins import base
+from healthcheck import report
+
+
+class Scripted(base.ProbePlugin):
+    """Answers what the test says; ``results`` is reset by its users."""
+
+    name = 'scripted'
+    results: list[report.Result] = []
+    runs = 0
+    pids: set[int] = set()
+
+    def probe(self) -> report.Result:
+        cls = type(self)
+        cls.runs += 1
+        cls.pids.add(os.getpid())
+        return cls.results[-1] if cls.results else report.Result.ok()
+
+
+class Hanging(base.ProbePlugin):
+    """Hangs until it is released."""
+
+    name = 'hanging'
+    release = threading.Event()
+
+    def probe(self) -> report.Result:
+        self.release.wait(60)
+        return report.Result.ok()
+
+
+class Misconfigured(base.ProbePlugin):
+    name = 'misconfigured'
+
+    def __init__(self, oslo_conf, conf):
+        super().__init__(oslo_conf, conf)
+        raise exceptions.ConfigError(['first wrong', 'second wrong'])
+
+    def probe(self) -> report.Result:
+        raise AssertionError
+
+
+class Foreign(pluginbase.HealthcheckBaseExtension):
+    """As a deployer writes one for oslo.middleware."""
+
+    answer = pluginbase.HealthcheckResult(available=True, reason='OK')
+    ports: list[int] = []
+    seen: list[str] = []
+
+    def __init__(self, oslo_conf, conf):
+        super().__init__(oslo_conf, conf)
+        self.oslo_conf.register_opts(
+            [cfg.StrOpt('foreign_greeting', default='hello')],
+            group='healthcheck')
+
+    def healthcheck(self, server_port):
+        self.ports.append(server_port)
+        self.seen.append(self._conf_get('foreign_greeting'))
+        return self.answer
+
+
+class Broken(pluginbase.HealthcheckBaseExtension):
+    def __init__(self, oslo_conf, conf):
+        raise RuntimeError('no way: rabbit://me:secret@host/')
+
+    def healthcheck(self, server_port):
+        raise AssertionError

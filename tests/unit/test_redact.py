@@ -1,0 +1,73 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""No secret, in any spelling, for any number of hosts."""
+
+from urllib import parse
+
+from hypothesis import given
+from hypothesis import strategies as st
+import pytest
+
+from healthcheck import redact
+
+PASSWORDS = st.text(
+    st.sampled_from('abcXYZ0189@/%:#?&=+,;~ é"\'\\'), min_size=4,
+    max_size=20).filter(lambda text: len(set(text)) > 2)
+
+
+def quoted(password):
+    return parse.quote(password, safe='')
+
+
+@given(PASSWORDS, PASSWORDS)
+def test_every_host_of_a_url_and_every_spelling(one, two):
+    url = (f'rabbit://u:{quoted(one)}@host1:5672,'
+           f'v:{quoted(two)}@host2:5672/vhost')
+    hide = redact.Redactor(url)
+    for secret in (one, two):
+        for spelling in (secret, quoted(secret), parse.quote(secret),
+                         parse.quote_plus(secret), repr(secret)[1:-1]):
+            shown = hide(f'cannot reach <{spelling}>')
+            assert shown == f'cannot reach <{redact.MASK}>'
+    assert 'host1' in hide('host1 is down')
+
+
+@given(PASSWORDS)
+def test_a_password_that_was_not_encoded(password):
+    url = f'mysql+pymysql://user:{password}@db.example/nova'
+    hide = redact.Redactor(url)
+    assert password not in hide(f'cannot parse {url}')
+    assert password not in hide(f'no such host: {password}')
+
+
+@pytest.mark.parametrize('text', [
+    'amqp://u:sesame@h//', 'mysql+pymysql://u:sesame@h/db?charset=utf8',
+    'x rabbit://u:sesame@h1,v:sesame@h2/ y', "password='sesame'",
+    '"password": "sesame"', 'postgresql://u:se/same@h/db'])
+def test_what_looks_like_credentials(text):
+    assert 'same' not in redact.Redactor()(text)
+
+
+def test_a_secret_in_the_query():
+    hide = redact.Redactor('mysql://h/db?ssl_key_password=sesame&charset=utf8')
+    assert hide('sesame utf8') == f'{redact.MASK} utf8'
+
+
+def test_one_line_of_bounded_length():
+    hide = redact.Redactor()
+    assert hide('two\n  lines\there') == 'two lines here'
+    assert len(hide('x' * 10000)) == redact.MAX_LENGTH
+
+
+def test_its_repr_holds_nothing():
+    assert repr(redact.Redactor('rabbit://u:sesame@h/')) == '<Redactor>'
