@@ -1,0 +1,207 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""The door: match the path, pick the bytes, or pass the request on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from collections.abc import Iterable
+from collections.abc import Mapping
+from typing import Any, TYPE_CHECKING
+
+from oslo_config import cfg
+from oslo_log import log as logging
+
+from healthcheck import access
+from healthcheck import backends
+from healthcheck import config
+from healthcheck import engine
+from healthcheck.plugins import base
+from healthcheck import render
+from healthcheck import report
+
+if TYPE_CHECKING:
+    from _typeshed import wsgi
+    import typing_extensions
+
+LOG = logging.getLogger(__name__)
+
+READY = ''
+LIVE = '/live'
+READY_EXCLUDING = '/ready'
+
+_READY_METHODS = ('GET', 'HEAD', 'OPTIONS')
+_METHODS = ('GET', 'HEAD')
+
+
+class Healthcheck:
+    """Answers ``/healthcheck`` from the published report.
+
+    It takes what ``oslo_middleware.Healthcheck`` takes, and as a paste
+    filter or app it is configured with the same options.
+
+    :param application: what is below a filter; None for an app, which then
+        answers relative to where it is mounted
+    :param conf: the options of a section as a dict, or the service's
+        ``ConfigOpts``
+    :param own_names: which keys of the dict are meant for us; a paste
+        file's ``[DEFAULT]`` may hold others. Default: all of them.
+    :raises healthcheck.exceptions.ConfigError: with everything that is
+        wrong in the section
+    """
+
+    def __init__(self, application: wsgi.WSGIApplication | None,
+                 conf: Mapping[str, Any] | cfg.ConfigOpts | None = None, *,
+                 own_names: Iterable[str] | None = None) -> None:
+        service = conf if isinstance(conf, cfg.ConfigOpts) else None
+        section = dict(conf or {}) if service is None else {}
+        self._application = application or _nothing_below
+        view = config.View(service or config.service_conf(section), section)
+        settings = view.healthcheck
+        self._access = access.Access(
+            access.parse_ranges(settings.allowed_source_ranges,
+                                view.problems),
+            settings.ignore_proxied_requests)
+        self._checks = backends.Backends(view)
+        self._path = _path(settings.path, view.problems) if application else ''
+        view.reject_unknown(section if own_names is None else own_names,
+                            foreign=self._checks.foreign)
+        view.check()
+        self._view = view
+        self._policy = base.policy_of(settings)
+        self._engine = engine.PerProcess(self._make_engine)
+        self._prefix = self._path + '/'
+        self._views = self._name_views()
+        self._live = render.View(
+            [report.Verdict.of('live', report.Status.PASS, report.OK)],
+            report.Status.PASS)
+        self._not_found = render.not_found()
+        self._log_set_up()
+
+    @classmethod
+    def factory(cls, global_conf: Mapping[str, Any] | None,
+                **local_conf: Any,
+                ) -> Callable[[wsgi.WSGIApplication], Healthcheck]:
+        """Make a paste filter."""
+        conf = {**(global_conf or {}), **local_conf}
+        return lambda application: cls(application, conf,
+                                       own_names=local_conf)
+
+    @classmethod
+    def app_factory(cls, global_conf: Mapping[str, Any] | None,
+                    **local_conf: Any) -> typing_extensions.Self:
+        """Make a paste app."""
+        conf = {**(global_conf or {}), **local_conf}
+        return cls(None, conf, own_names=local_conf)
+
+    def __call__(self, environ: wsgi.WSGIEnvironment,
+                 start_response: wsgi.StartResponse) -> Iterable[bytes]:
+        path = environ.get('PATH_INFO', '')
+        name = self._views.get(path)
+        if name is None and not path.startswith(self._prefix):
+            # "path" may be spelt with the mount point of the pipeline, as
+            # oslo.middleware 6.3 compared it.
+            script = environ.get('SCRIPT_NAME')
+            if not script:
+                return self._application(environ, start_response)
+            path = script + path
+            name = self._views.get(path)
+            if name is None and not path.startswith(self._prefix):
+                return self._application(environ, start_response)
+        if not (self._access.open or self._access.allows(environ)):
+            return self._application(environ, start_response)
+        page = (self._not_found if name is None
+                else self._page(name, environ))
+        start_response(page.status, list(page.headers))
+        return page.body
+
+    def stop(self, timeout: float = 0.0) -> None:
+        """Stop probing in this process.
+
+        :param timeout: how long to wait for the threads, in seconds
+        """
+        running = self._engine.peek()
+        if running is not None:
+            running.stop(timeout)
+
+    def _page(self, name: str, environ: wsgi.WSGIEnvironment) -> render.Page:
+        method = environ['REQUEST_METHOD']
+        if method not in _READY_METHODS or (
+                method == 'OPTIONS' and name not in (READY,
+                                                     READY_EXCLUDING)):
+            return render.method_not_allowed(
+                _READY_METHODS if name in (READY, READY_EXCLUDING)
+                else _METHODS)
+        if name == LIVE:
+            view = self._live
+        else:
+            running = self._engine.get(environ)
+            if not running.started:
+                running.start()
+            pages = running.board.pages(self._checks.switches.state(environ))
+            if name == READY:
+                view = pages.ready
+            elif name == READY_EXCLUDING:
+                query = environ.get('QUERY_STRING')
+                view = pages.excluding(query) if query else pages.ready
+            else:
+                view = pages.checks[name]
+        if method == 'HEAD':
+            return view.head
+        return view.pages[render.negotiate(environ.get('HTTP_ACCEPT', ''))]
+
+    def _name_views(self) -> dict[str, str]:
+        """The view that each path asks for."""
+        views = {self._path: READY, self._prefix: READY,
+                 self._path + READY_EXCLUDING: READY_EXCLUDING,
+                 self._path + LIVE: LIVE}
+        views.update((self._prefix + name, name)
+                     for name in self._checks.names)
+        return views
+
+    def _make_engine(self, environ: wsgi.WSGIEnvironment) -> engine.Engine:
+        port = str(environ.get('SERVER_PORT', ''))
+        return engine.Engine(
+            self._checks.names,
+            self._checks.make_probes(int(port) if port.isdecimal() else 0),
+            self._policy, self._view.healthcheck, self._checks.switches)
+
+    def _log_set_up(self) -> None:
+        if not self._checks.names:
+            LOG.warning('Healthcheck has no backends configured: it tells '
+                        'that a worker answers, and nothing about the '
+                        'service. Set [healthcheck]backends.')
+        else:
+            LOG.info('Healthcheck %(names)s: a fault is reported within '
+                     '%(bound).1f s',
+                     {'names': ', '.join(self._checks.names),
+                      'bound': self._policy.detection})
+        if self._view.healthcheck.detailed:
+            LOG.warning('Healthcheck option detailed gives JSON its detailed '
+                        'shape, and no more: host, versions and stacks are '
+                        'not shown to anonymous callers.')
+
+
+def _path(path: str, problems: list[str]) -> str:
+    if not path.startswith('/') or not path.strip('/'):
+        problems.append(f'path = {path!r}: not the path of a page (allowed: '
+                        f'one that begins with a slash, as /healthcheck)')
+    return path.rstrip('/')
+
+
+def _nothing_below(environ: wsgi.WSGIEnvironment,
+                   start_response: wsgi.StartResponse) -> Iterable[bytes]:
+    """Answer what an app declines: there is nobody to pass it on to."""
+    page = render.not_found()
+    start_response(page.status, list(page.headers))
+    return page.body

@@ -1,0 +1,176 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""Everything that an anonymous caller can be told, made when it changes.
+
+A request picks one of these pages; it never makes one, but for the few
+whose question nobody can know beforehand (``exclude``), and those are kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from collections.abc import Mapping
+from collections.abc import Sequence
+import math
+import re
+import threading
+import time as time_module
+from urllib import parse
+
+import cachetools
+
+from healthcheck import render
+from healthcheck import report
+from healthcheck import switches
+
+# What may be said back to a caller: the shape of a name, and not its length.
+_NAME = re.compile(r'[A-Za-z0-9_.-]{1,64}')
+_MAX_EXCLUDED = 16
+_MAX_NOTES = 4
+
+
+class Pages:
+    """The pages of one report, for one state of the file switches.
+
+    :param names: the configured checks, in the order of their lines
+    :param published: the report; None before there is one
+    :param switched: the verdicts of the file switches
+    :param now: when the report is judged, in monotonic seconds
+    :ivar verdicts: on each check; empty before there is a report
+    :ivar expires_at: when age changes one of them
+    """
+
+    def __init__(self, names: Sequence[str],
+                 published: report.Report | None,
+                 switched: Mapping[str, report.Verdict], *,
+                 state: switches.State, detailed: bool,
+                 now: float, time: float) -> None:
+        self.report = published
+        self.state = state
+        self.expires_at = (math.inf if published is None
+                           else published.changes_at(now))
+        self._detailed = detailed
+        self._time = time
+        if published is None:
+            self.verdicts: list[report.Verdict] = []
+            self.ready = render.View(
+                [], report.Status.FAIL, notes=[report.STARTING],
+                detailed=detailed, time=time)
+            self.checks = dict.fromkeys(names, self.ready)
+        else:
+            verdicts = dict(switched)
+            verdicts.update((c.name, c.verdict(now))
+                            for c in published.checks)
+            self.verdicts = [verdicts[name] for name in names]
+            self.ready = self._view(self.verdicts)
+            self.checks = {v.name: self._alone(v) for v in self.verdicts}
+        # cachetools for the bound: what a caller may ask is without one.
+        self._excluding: cachetools.LRUCache[
+            frozenset[str], render.View] = cachetools.LRUCache(maxsize=64)
+        self._excluding_lock = threading.Lock()
+
+    def excluding(self, query: str) -> render.View:
+        """Readiness without the checks that ``exclude=`` names."""
+        try:
+            asked = parse.parse_qs(query, max_num_fields=_MAX_EXCLUDED)
+        except ValueError:  # too many to be meant
+            return self.ready
+        if self.report is None:
+            return self.ready
+        excluded = asked.get('exclude', [])
+        known = frozenset(self.checks.keys() & set(excluded))
+        unknown = [name for name in dict.fromkeys(excluded)
+                   if name not in self.checks]
+        if not unknown:
+            with self._excluding_lock:
+                view = self._excluding.get(known)
+                if view is None:
+                    view = self._excluding[known] = self._without(known)
+            return view
+        notes = [f'NO CHECK NAMED {name}' if _NAME.fullmatch(name)
+                 else 'NO CHECK OF THAT NAME' for name in unknown]
+        return self._without(known, notes[:_MAX_NOTES])
+
+    def _without(self, excluded: frozenset[str],
+                 notes: Sequence[str] = ()) -> render.View:
+        return self._view([v for v in self.verdicts
+                           if v.name not in excluded], notes)
+
+    def _alone(self, verdict: report.Verdict) -> render.View:
+        # Who asks for one check wants its own status, critical or not.
+        if not verdict.critical:
+            verdict = report.Verdict.of(
+                verdict.name, verdict.status, verdict.reason,
+                stale=verdict.stale, time=verdict.time)
+        return self._view([verdict])
+
+    def _view(self, verdicts: Sequence[report.Verdict],
+              notes: Sequence[str] = ()) -> render.View:
+        return render.View(verdicts, report.overall(verdicts), notes=notes,
+                           detailed=self._detailed, time=self._time)
+
+
+class Board:
+    """Where the pages of a process hang.
+
+    One reference is swapped when a report comes in. A reader takes it, and
+    only when the report has aged past a boundary, or a file switch was
+    thrown, are pages made anew by whoever notices first.
+
+    :param names: the configured checks, in the order of their lines
+    :param probed: whether any of them is probed, so that a report will come
+    """
+
+    def __init__(self, names: Sequence[str], file_switches: switches.Switches,
+                 *, probed: bool, detailed: bool = False,
+                 clock: Callable[[], float] = time_module.monotonic,
+                 wall_clock: Callable[[], float] = time_module.time) -> None:
+        self._names = tuple(names)
+        self._switches = file_switches
+        self._detailed = detailed
+        self._clock = clock
+        self._wall_clock = wall_clock
+        self.reported = threading.Event()
+        """Set when the first report is out, or none will come."""
+        nothing = None if probed else report.Report(())
+        initial = (report.OK,) * len(file_switches.names)
+        self._pages = self._make(nothing, initial)
+        # Pages that readers made, by state. They never replace what the
+        # monitor publishes: a slow reader would put an old report back.
+        self._remade: dict[switches.State, Pages] = {}
+        if not probed:
+            self.reported.set()
+
+    def publish(self, published: report.Report) -> None:
+        """Hang up a new report; called by the monitor."""
+        self._pages = self._make(published, self._pages.state)
+        self._remade = {}
+        self.reported.set()
+
+    def pages(self, state: switches.State) -> Pages:
+        """The pages that hold now, for what the files say now."""
+        pages = self._pages
+        if pages.state == state and self._clock() < pages.expires_at:
+            return pages
+        remade = self._remade.get(state)
+        if (remade is None or remade.report is not pages.report
+                or self._clock() >= remade.expires_at):
+            remade = self._make(pages.report, state)
+            self._remade[state] = remade
+        return remade
+
+    def _make(self, published: report.Report | None,
+              state: switches.State) -> Pages:
+        return Pages(self._names, published, self._switches.verdicts(state),
+                     state=state, detailed=self._detailed,
+                     now=self._clock(), time=self._wall_clock())

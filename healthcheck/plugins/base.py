@@ -1,0 +1,119 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""What a plugin of ours is made from."""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Mapping
+from typing import Any
+
+from oslo_middleware.healthcheck import pluginbase
+
+from healthcheck import check
+from healthcheck import config
+from healthcheck import engine
+from healthcheck import pages
+from healthcheck import report
+from healthcheck import switches
+
+Result = report.Result
+Status = report.Status
+NO_ANSWER = check.NO_ANSWER
+
+
+def policy_of(settings: Any) -> check.Policy:
+    """The policy that the values of group ``[healthcheck]`` spell out."""
+    return check.Policy(
+        interval=settings.interval, retry_interval=settings.retry_interval,
+        timeout=settings.timeout, ttl=settings.ttl, fall=settings.fall,
+        rise=settings.rise, slow_threshold=settings.slow_threshold,
+        jitter=settings.jitter)
+
+
+class ProbePlugin(pluginbase.HealthcheckBaseExtension):
+    """A plugin that probes a backend in the background.
+
+    A subclass sets ``name`` and defines :meth:`probe`. It is made while the
+    service loads, perhaps in a process that forks later: it must open
+    nothing before the first :meth:`probe`.
+
+    :raises healthcheck.exceptions.ConfigError: if it is not configured well
+    """
+
+    name: str
+
+    def __init__(self, oslo_conf: Any, conf: Mapping[str, Any]) -> None:
+        super().__init__(oslo_conf, dict(conf))
+        self.view = (oslo_conf if isinstance(oslo_conf, config.View)
+                     else config.View(oslo_conf, conf))
+        self.settings = self.view.healthcheck
+        # Not this plugin itself: what it would open could be inherited over
+        # a fork. A fresh one probes in each process.
+        self._engine = engine.PerProcess(
+            lambda: _alone(type(self)(self.view, conf)))
+
+    @property
+    def label(self) -> str:
+        """What is put in front of a reason where many are listed."""
+        return self.name.replace('_', ' ').upper()
+
+    @abc.abstractmethod
+    def probe(self) -> Result:
+        """Look at the backend once.
+
+        It runs in a thread of its own, one run at a time, and should come
+        back within ``timeout`` seconds. What it raises is reported as a
+        fault of the probe, without its text.
+        """
+
+    def overdue(self) -> tuple[str, str]:
+        """(reason, detail) of a probe that has not come back in time.
+
+        Called in another thread while :meth:`probe` runs, once for each
+        timeout that passes. It must not block.
+        """
+        return NO_ANSWER, ''
+
+    def close(self) -> None:
+        """Give back what :meth:`probe` has opened."""
+
+    def healthcheck(self, server_port: int) -> pluginbase.HealthcheckResult:
+        """Answer oslo.middleware's own ``Healthcheck``, from the cache.
+
+        The first call in a process starts a monitor for this plugin, and
+        waits ``startup_wait`` seconds at most for what it finds.
+        """
+        running = self._engine.get()
+        if not running.started:
+            running.start()
+        return _result_of(running.board.pages(()), self.name)
+
+
+def _alone(plugin: ProbePlugin) -> engine.Engine:
+    """What runs a plugin where nothing runs a whole section."""
+    settings = plugin.settings
+    return engine.Engine(
+        [plugin.name], [plugin], policy_of(settings), settings,
+        switches.Switches([], settings, []))
+
+
+def _result_of(shown: pages.Pages,
+               name: str) -> pluginbase.HealthcheckResult:
+    for verdict in shown.verdicts:
+        return pluginbase.HealthcheckResult(
+            available=report.overall([verdict]) is not Status.FAIL,
+            reason=verdict.line, details=f'{name}: {verdict.status.word}')
+    return pluginbase.HealthcheckResult(
+        available=False, reason=report.STARTING,
+        details=f'{name}: no report yet')

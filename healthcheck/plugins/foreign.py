@@ -1,0 +1,65 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""Plugins that others wrote for oslo.middleware's ``Healthcheck``."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from healthcheck import check
+from healthcheck import monitor
+from healthcheck import redact
+from healthcheck import report
+
+FAILED = 'FAILED'
+
+# What passes for a fixed reason: a few words in capitals, as oslo.middleware
+# writes its own. Anything else may hold a host name or an exception's text
+# and is for the log.
+_FIXED = re.compile(r'[A-Z][A-Z0-9_ -]{0,39}')
+
+
+class ForeignProbe:
+    """Runs a plugin of others in the background, like one of ours.
+
+    :param server_port: what the plugin is told; there is no request to take
+        it from, so it is the port of the first one of the process
+    """
+
+    label = ''
+
+    def __init__(self, name: str, plugin: Any, server_port: int) -> None:
+        self.name = name
+        self._plugin = plugin
+        self._server_port = server_port
+        self._redact = redact.Redactor()
+
+    def probe(self) -> report.Result:
+        result = self._plugin.healthcheck(self._server_port)
+        reason = getattr(result, 'reason', None)
+        if not hasattr(result, 'available') or not isinstance(reason, str):
+            return report.Result.failed(
+                monitor.PROBE_ERROR, f'{self.name} returned '
+                f'{type(result).__name__}, not a HealthcheckResult')
+        if result.available:
+            return report.Result.ok()
+        detail = self._redact(f'{reason} {result.details or ""}'.strip())
+        return report.Result.failed(
+            reason if _FIXED.fullmatch(reason) else FAILED, detail)
+
+    def overdue(self) -> tuple[str, str]:
+        return check.NO_ANSWER, ''
+
+    def close(self) -> None:
+        """Do nothing: such a plugin has no way to be told."""

@@ -1,0 +1,129 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""The file switches: a drain must act at once, so they are read per request.
+
+They answer to the names and options of oslo.middleware's file plugins and
+give the same reasons. Those plugins themselves cannot be asked at each
+request: they log at each call, and read the configuration at each call.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from collections.abc import Sequence
+import os
+from typing import Any, TYPE_CHECKING
+
+from oslo_log import log as logging
+
+from healthcheck import report
+
+if TYPE_CHECKING:
+    from _typeshed import wsgi
+
+LOG = logging.getLogger(__name__)
+
+DISABLED = 'DISABLED BY FILE'
+MISSING = 'FILE PATH MISSING'
+
+Switch = Callable[['wsgi.WSGIEnvironment'], str]
+"""Tells the reason to be out, or ``OK``."""
+
+
+def _disable_by_file(settings: Any, problems: list[str]) -> Switch:
+    path = settings.disable_by_file_path
+    if not path:
+        LOG.warning('Healthcheck disable_by_file has no effect: '
+                    'disable_by_file_path is not set')
+        return lambda environ: report.OK
+    return lambda environ: DISABLED if os.path.exists(path) else report.OK
+
+
+def _disable_by_files_ports(settings: Any, problems: list[str]) -> Switch:
+    paths = {}
+    for entry in settings.disable_by_file_paths:
+        port, colon, path = entry.strip().partition(':')
+        if port.isdecimal() and path:
+            paths[port] = path
+        elif entry.strip():
+            problems.append(f'disable_by_file_paths = {entry!r}: not of the '
+                            f'form port:path (allowed: 8774:/run/drain)')
+    if not paths:
+        LOG.warning('Healthcheck disable_by_files_ports has no effect: '
+                    'disable_by_file_paths is not set')
+
+    def switch(environ: wsgi.WSGIEnvironment) -> str:
+        path = paths.get(environ.get('SERVER_PORT', ''))
+        return DISABLED if path and os.path.exists(path) else report.OK
+    return switch
+
+
+def _enable_by_files(settings: Any, problems: list[str]) -> Switch:
+    paths = [path.strip() for path in settings.enable_by_file_paths]
+    if not paths:
+        LOG.warning('Healthcheck enable_by_files has no effect: '
+                    'enable_by_file_paths is not set')
+
+    def switch(environ: wsgi.WSGIEnvironment) -> str:
+        for path in paths:
+            if not os.path.exists(path):
+                return MISSING
+        return report.OK
+    return switch
+
+
+KINDS: dict[str, Callable[[Any, list[str]], Switch]] = {
+    'disable_by_file': _disable_by_file,
+    'disable_by_files_ports': _disable_by_files_ports,
+    'enable_by_files': _enable_by_files,
+}
+
+State = tuple[str, ...]
+"""The reason of each switch, in the order of ``Switches.names``."""
+
+
+class Switches:
+    """The file switches of a section.
+
+    :param names: which ones; each is a key of KINDS
+    :param settings: the values of group ``[healthcheck]``
+    :param problems: where to add what is wrong with them
+    """
+
+    def __init__(self, names: Sequence[str], settings: Any,
+                 problems: list[str]) -> None:
+        self.names = tuple(names)
+        self._noncritical = frozenset(settings.noncritical)
+        self._switches = [KINDS[name](settings, problems) for name in names]
+        self._last: State = (report.OK,) * len(self.names)
+
+    def state(self, environ: wsgi.WSGIEnvironment) -> State:
+        """What the files say now; a change of it is logged once."""
+        state = tuple([switch(environ) for switch in self._switches])
+        if state != self._last:
+            self._log_change(state)
+        return state
+
+    def verdicts(self, state: State) -> dict[str, report.Verdict]:
+        return {name: report.Verdict.of(
+            name, report.Status.PASS if reason == report.OK
+            else report.Status.FAIL, reason,
+            critical=name not in self._noncritical)
+            for name, reason in zip(self.names, state)}
+
+    def _log_change(self, state: State) -> None:
+        before, self._last = self._last, state
+        for name, was, reason in zip(self.names, before, state):
+            if reason != was:
+                LOG.warning('Healthcheck %(check)s: %(was)s -> %(reason)s',
+                            {'check': name, 'was': was, 'reason': reason})

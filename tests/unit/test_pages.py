@@ -1,0 +1,205 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""Age is judged when the report is read; pages are made when it changes."""
+
+import math
+
+import pytest
+
+from healthcheck import pages
+from healthcheck import render
+from healthcheck import report
+from healthcheck import switches
+
+Status = report.Status
+NAMES = ['database', 'message_queue']
+
+
+def check(name, status=Status.PASS, at=0.0, **kwargs):
+    return report.CheckReport(
+        name=name, status=status, reason='OK' if not status else 'REFUSED',
+        detail='', judged_at=at, ttl=30.0, time=1e9 + at, **kwargs)
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self):
+        return self.now
+
+
+@pytest.fixture
+def clock():
+    return Clock()
+
+
+@pytest.fixture
+def board(clock):
+    nothing = switches.Switches([], type('Settings', (), {'noncritical': []}),
+                                [])
+    return pages.Board(NAMES, nothing, probed=True, clock=clock,
+                       wall_clock=lambda: 1e9 + clock.now)
+
+
+def publish(board, **statuses):
+    board.publish(report.Report(tuple(
+        check(name, *found) for name, found in statuses.items())))
+
+
+def text(view):
+    return view.pages[render.TEXT].status[:3], (
+        view.pages[render.TEXT].body[0].decode())
+
+
+def test_starting_before_the_first_report(board):
+    assert text(board.pages(()).ready) == ('503', 'STARTING')
+    assert not board.reported.is_set()
+
+
+def test_a_report_is_published_by_one_swap(board):
+    publish(board, database=(Status.PASS,), message_queue=(Status.FAIL,))
+    assert board.reported.is_set()
+    assert text(board.pages(()).ready) == ('503', 'OK\nREFUSED')
+    assert text(board.pages(()).checks['database']) == ('200', 'OK')
+    assert board.pages(()) is board.pages(())
+
+
+def test_a_stale_result_is_a_warning_and_all_stale_a_failure(board, clock):
+    publish(board, database=(Status.PASS, 0.0),
+            message_queue=(Status.PASS, 10.0))
+    clock.now = 29.9
+    assert text(board.pages(()).ready) == ('200', 'OK\nOK')
+    clock.now = 30.0
+    assert text(board.pages(()).ready) == ('200', 'OK (STALE)\nOK')
+    assert text(board.pages(()).checks['message_queue']) == ('200', 'OK')
+    clock.now = 40.0
+    assert text(board.pages(()).ready) == ('503', 'OK (STALE)\nOK (STALE)')
+    assert board.pages(()).expires_at == math.inf
+
+
+def test_a_dead_prober_cannot_turn_a_failure_green(board, clock):
+    """Not even between the first and the last check to go stale."""
+    publish(board, database=(Status.FAIL, 0.0),
+            message_queue=(Status.PASS, 10.0))
+    for clock.now in (29.0, 31.0, 41.0, 1e6):
+        assert text(board.pages(()).ready)[0] == '503'
+
+
+def test_a_stale_page_is_made_once(board, clock):
+    publish(board, database=(Status.PASS,), message_queue=(Status.PASS,))
+    clock.now = 31.0
+    assert board.pages(()) is board.pages(())
+    publish(board, database=(Status.PASS, 31.0),
+            message_queue=(Status.PASS, 31.0))
+    assert text(board.pages(()).ready) == ('200', 'OK\nOK')
+
+
+def test_a_slow_reader_cannot_put_an_old_report_back(board, clock):
+    publish(board, database=(Status.PASS,), message_queue=(Status.PASS,))
+    clock.now = 31.0
+    old = board.pages(())
+    publish(board, database=(Status.FAIL, 31.0),
+            message_queue=(Status.PASS, 31.0))
+    board._remade[()] = old  # its write comes late
+    assert text(board.pages(()).ready)[0] == '503'
+    clock.now = 62.0
+    assert text(board.pages(()).ready)[0] == '503'
+
+
+def test_everything_stale_but_what_is_excluded(board, clock):
+    publish(board, database=(Status.PASS, 0.0),
+            message_queue=(Status.PASS, 10.0))
+    clock.now = 30.0
+    view = board.pages(()).excluding('exclude=message_queue')
+    assert text(view) == ('503', 'OK (STALE)')
+
+
+def test_excluding_is_kept_and_bounded(board):
+    publish(board, database=(Status.FAIL,), message_queue=(Status.PASS,))
+    here = board.pages(())
+    view = here.excluding('exclude=database')
+    assert text(view) == ('200', 'OK')
+    assert here.excluding('exclude=database&exclude=database') is view
+    assert here.excluding('other=1') is not view
+    assert text(here.excluding('&'.join(
+        f'exclude={n}' for n in range(1000)))) == ('503', 'REFUSED\nOK')
+    assert len(here._excluding) <= 64
+
+
+@pytest.fixture
+def drained(tmp_path, clock):
+    path = tmp_path / 'drain'
+    settings = type('Settings', (), {
+        'noncritical': [], 'disable_by_file_path': str(path)})
+    made = switches.Switches(['disable_by_file'], settings, [])
+    board = pages.Board(['disable_by_file', 'database'], made, probed=True,
+                        clock=clock, wall_clock=lambda: 1e9)
+    publish(board, database=(Status.PASS,))
+    return path, lambda: text(board.pages(made.state({})).ready)
+
+
+def test_a_drain_acts_at_once(drained):
+    path, ask = drained
+    assert ask() == ('200', 'OK\nOK')
+    path.touch()
+    assert ask() == ('503', 'DISABLED BY FILE\nOK')
+    path.unlink()
+    assert ask() == ('200', 'OK\nOK')
+
+
+def test_a_drain_is_logged_when_it_changes(drained, caplog):
+    path, ask = drained
+    for _ in range(3):
+        ask()
+    path.touch()
+    for _ in range(3):
+        ask()
+    assert [r.getMessage() for r in caplog.records] == [
+        'Healthcheck disable_by_file: OK -> DISABLED BY FILE']
+
+
+def test_a_drain_outlives_a_stale_report(drained, clock):
+    path, ask = drained
+    path.touch()
+    clock.now = 100.0
+    assert ask() == ('503', 'DISABLED BY FILE\nOK (STALE)')
+
+
+@pytest.mark.parametrize('port, reason', [
+    ('8774', switches.DISABLED), ('8775', 'OK'), ('x', 'OK'), ('', 'OK')])
+def test_a_drain_of_a_port(tmp_path, port, reason):
+    (tmp_path / 'drain').touch()
+    settings = type('Settings', (), {
+        'noncritical': [], 'disable_by_file_paths':
+        [f'8774:{tmp_path}/drain', ' 8775:/nowhere']})
+    made = switches.Switches(['disable_by_files_ports'], settings, [])
+    assert made.state({'SERVER_PORT': port}) == (reason,)
+
+
+def test_switches_without_a_path_have_no_effect_and_say_so(caplog):
+    settings = type('Settings', (), {
+        'noncritical': [], 'disable_by_file_path': None,
+        'disable_by_file_paths': [], 'enable_by_file_paths': []})
+    made = switches.Switches(list(switches.KINDS), settings, [])
+    for _ in range(3):
+        assert made.state({}) == ('OK',) * 3
+    assert len(caplog.records) == 3
+
+
+def test_a_noncritical_check_can_go_stale_too(board, clock):
+    board.publish(report.Report((
+        check('database', at=10.0), check('message_queue', critical=False))))
+    clock.now = 30.0
+    assert text(board.pages(()).ready) == ('200', 'OK\nOK (STALE)')
+    clock.now = 40.0
+    assert text(board.pages(()).ready)[0] == '503'
