@@ -1,0 +1,305 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""What differs between databases: bounds, the question, the reasons.
+
+Each dialect is a set of plain functions on a connection and an exception;
+the plugin that holds the connection is in ``database.py``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+import dataclasses
+import math
+import os
+from typing import Any
+
+import sqlalchemy
+from sqlalchemy import engine
+
+from healthcheck.plugins import failures
+from healthcheck import report
+
+NO_SUCH_DATABASE = 'NO SUCH DATABASE'
+TOO_MANY_CONNECTIONS = 'TOO MANY CONNECTIONS'
+READ_ONLY = 'READ ONLY'
+IN_RECOVERY = 'IN RECOVERY'
+NOT_READY = 'NOT READY'
+NOT_SYNCED = 'NOT SYNCED'
+CORRUPT = 'CORRUPT'
+
+Result = report.Result
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Tolerance:
+    """What the operator accepts; see the options of the same names."""
+
+    read_only: bool = False
+    galera_donor: bool = False
+
+
+class Dialect:
+    """What is common: bounds are the driver's affair, and most ask alike.
+
+    :param url: of the database
+    :param bound: seconds that a connect, a read or a statement may take
+    """
+
+    phrases: Mapping[str, str] = {}
+    keeps_connection = True
+
+    def __init__(self, url: engine.URL, bound: float) -> None:
+        self.url = url
+        self.bound = bound
+
+    def connect_args(self) -> dict[str, Any]:
+        return {}
+
+    def missing(self) -> Result | None:
+        """What can be told to be wrong without a connection."""
+        return None
+
+    def descriptor(self, raw: Any) -> int | None:
+        """The socket of a connection whose reads the driver cannot bound."""
+        return None
+
+    def ask(self, connection: sqlalchemy.Connection,
+            tolerance: Tolerance) -> Result:
+        connection.exec_driver_sql('SELECT 1').scalar()
+        return Result.ok()
+
+    def reason(self, exc: BaseException) -> str:
+        return (failures.network_reason(exc)
+                or failures.text_reason(exc, self.phrases)
+                or failures.FAILED)
+
+
+class MySQL(Dialect):
+    """MySQL, MariaDB, Percona XtraDB and Galera clusters."""
+
+    # Codes of the server, and from 2000 on of the client:
+    # https://mariadb.com/docs/server/reference/error-codes
+    codes = {
+        1040: TOO_MANY_CONNECTIONS,
+        1203: TOO_MANY_CONNECTIONS,
+        1226: TOO_MANY_CONNECTIONS,
+        1044: failures.PERMISSION_DENIED,
+        1045: failures.LOGIN_REFUSED,
+        1698: failures.LOGIN_REFUSED,
+        1129: failures.LOGIN_REFUSED,
+        1130: failures.LOGIN_REFUSED,
+        1047: NOT_READY,
+        1049: NO_SUCH_DATABASE,
+        1053: failures.CONNECTION_LOST,
+        1927: failures.CONNECTION_LOST,
+        2005: failures.UNKNOWN_HOST,
+        2006: failures.CONNECTION_LOST,
+        2013: failures.CONNECTION_LOST,
+        2055: failures.CONNECTION_LOST,
+        3032: NOT_READY,
+    }
+    # mysqlclient names the errno of a failed connect in words alone.
+    phrases = {'(110': failures.NO_ANSWER, '(11 ': failures.NO_ANSWER,
+               '(113': failures.UNREACHABLE,
+               'timed out': failures.NO_ANSWER,
+               "can't connect": failures.CONNECTION_REFUSED}
+
+    def connect_args(self) -> dict[str, Any]:
+        # PyMySQL's connect_timeout does not bound a server that accepts and
+        # says nothing; read_timeout does. Both are set for both phases.
+        if self.url.get_driver_name() == 'pymysql':
+            return dict.fromkeys(
+                ('connect_timeout', 'read_timeout', 'write_timeout'),
+                self.bound)
+        if self.url.get_driver_name() == 'mysqldb':
+            return dict.fromkeys(
+                ('connect_timeout', 'read_timeout', 'write_timeout'),
+                math.ceil(self.bound))
+        return {}
+
+    def ask(self, connection: sqlalchemy.Connection,
+            tolerance: Tolerance) -> Result:
+        variables = _pairs(connection, (
+            "SHOW GLOBAL VARIABLES WHERE Variable_name IN ('read_only', "
+            "'super_read_only', 'innodb_read_only', 'wsrep_on', "
+            "'wsrep_provider')"))
+        if variables.get('wsrep_on') == 'ON' and variables.get(
+                'wsrep_provider', 'none') not in ('', 'none'):
+            result = self._ask_galera(connection, tolerance)
+            if result.status is not report.Status.PASS:
+                return result
+        if not tolerance.read_only:
+            for name in ('read_only', 'super_read_only', 'innodb_read_only'):
+                if variables.get(name, 'OFF') not in ('OFF', '0'):
+                    return Result.failed(
+                        READ_ONLY, f'{name} is {variables[name]}')
+        return Result.ok()
+
+    def _ask_galera(self, connection: sqlalchemy.Connection,
+                    tolerance: Tolerance) -> Result:
+        # A node that has lost its cluster answers SELECT 1, and SHOW, and
+        # refuses the work.
+        status = _pairs(connection, (
+            "SHOW GLOBAL STATUS WHERE Variable_name IN ('wsrep_ready', "
+            "'wsrep_local_state', 'wsrep_cluster_status')"))
+        if status.get('wsrep_ready') != 'ON':
+            return Result.failed(NOT_READY, 'wsrep_ready is {}, cluster is {}'
+                                 .format(status.get('wsrep_ready'),
+                                         status.get('wsrep_cluster_status')))
+        state = status.get('wsrep_local_state')
+        if state == '4' or (state == '2' and tolerance.galera_donor):
+            return Result.ok()
+        return Result.failed(
+            NOT_SYNCED, f'wsrep_local_state is {state}, synced is 4'
+            + (', a donor (see database_galera_donor_ok)'
+               if state == '2' else ''))
+
+    def reason(self, exc: BaseException) -> str:
+        network = failures.network_reason(exc)
+        if network:
+            return network
+        for link in failures.chain(exc):
+            code = link.args[0] if link.args else None
+            if isinstance(code, int) and code in self.codes:
+                return self.codes[code]
+        return failures.text_reason(exc, self.phrases) or failures.FAILED
+
+
+class PostgreSQL(Dialect):
+    """PostgreSQL with psycopg2 or psycopg 3."""
+
+    # libpq has no code for what fails during a connect; these are its own
+    # words and the server's.
+    phrases = {
+        'connection refused': failures.CONNECTION_REFUSED,
+        'no such file or directory': failures.CONNECTION_REFUSED,
+        'could not translate host name': failures.UNKNOWN_HOST,
+        'failed to resolve host': failures.UNKNOWN_HOST,
+        'timeout expired': failures.NO_ANSWER,
+        'connection timeout': failures.NO_ANSWER,
+        'statement timeout': failures.NO_ANSWER,
+        'password authentication failed': failures.LOGIN_REFUSED,
+        'no password supplied': failures.LOGIN_REFUSED,
+        'no pg_hba.conf entry': failures.LOGIN_REFUSED,
+        'is not permitted to log in': failures.LOGIN_REFUSED,
+        'too many clients': TOO_MANY_CONNECTIONS,
+        'too many connections': TOO_MANY_CONNECTIONS,
+        'remaining connection slots': TOO_MANY_CONNECTIONS,
+        'permission denied': failures.PERMISSION_DENIED,
+        'is not currently accepting connections': NO_SUCH_DATABASE,
+        'does not exist': NO_SUCH_DATABASE,
+        'starting up': NOT_READY,
+        'shutting down': failures.CONNECTION_LOST,
+        'terminating connection': failures.CONNECTION_LOST,
+        'no route to host': failures.UNREACHABLE,
+        'server closed the connection': failures.CONNECTION_LOST,
+        'connection reset': failures.CONNECTION_LOST,
+        'could not receive data': failures.CONNECTION_LOST,
+    }
+    _roles = 'role "'
+
+    def connect_args(self) -> dict[str, Any]:
+        if self.url.get_driver_name() not in ('psycopg2', 'psycopg'):
+            return {}
+        # libpq takes whole seconds, and one for two.
+        args: dict[str, Any] = {
+            'connect_timeout': max(2, math.floor(self.bound)),
+            'application_name': 'healthcheck'}
+        if self.url.get_driver_name() == 'psycopg':
+            # No prepared statements: a pooler in between loses them.
+            args['prepare_threshold'] = None
+        return args
+
+    def descriptor(self, raw: Any) -> int | None:
+        # libpq has no bound on a read, and a server that froze enforces no
+        # statement_timeout either.
+        return int(raw.fileno()) if hasattr(raw, 'fileno') else None
+
+    def ask(self, connection: sqlalchemy.Connection,
+            tolerance: Tolerance) -> Result:
+        # SET LOCAL and not a start-up option, which PgBouncer refuses; it
+        # ends with the transaction, so it leaves nothing on a shared one.
+        with connection.begin():
+            connection.exec_driver_sql(
+                f'SET LOCAL statement_timeout = {int(self.bound * 1000)}')
+            recovery, read_only = connection.exec_driver_sql(
+                "SELECT pg_is_in_recovery(), "
+                "current_setting('transaction_read_only')").one()
+        if recovery and not tolerance.read_only:
+            return Result.failed(IN_RECOVERY, 'pg_is_in_recovery() is true')
+        if read_only == 'on' and not tolerance.read_only:
+            return Result.failed(READ_ONLY, 'transaction_read_only is on')
+        return Result.ok()
+
+    def reason(self, exc: BaseException) -> str:
+        for link in failures.chain(exc):
+            if self._roles in str(link) and 'does not exist' in str(link):
+                return failures.LOGIN_REFUSED
+        return super().reason(exc)
+
+
+class SQLite(Dialect):
+    """SQLite, whose file must be there and be one.
+
+    Opening a file that is missing would make it, and one that was moved
+    away goes on answering to those who hold it open: so it is looked for,
+    and opened, each time.
+    """
+
+    phrases = {'unable to open': NO_SUCH_DATABASE,
+               'not a database': CORRUPT, 'malformed': CORRUPT,
+               'readonly': READ_ONLY, 'locked': failures.NO_ANSWER}
+    keeps_connection = False
+
+    def connect_args(self) -> dict[str, Any]:
+        return {'timeout': self.bound}
+
+    def missing(self) -> Result | None:
+        if self._path and not os.path.exists(self._path):
+            return Result.failed(NO_SUCH_DATABASE,
+                                 f'{self._path} does not exist')
+        return None
+
+    def ask(self, connection: sqlalchemy.Connection,
+            tolerance: Tolerance) -> Result:
+        connection.exec_driver_sql('SELECT 1 FROM sqlite_master').first()
+        if self._path and not tolerance.read_only and not os.access(
+                self._path, os.W_OK):
+            return Result.failed(READ_ONLY,
+                                 f'{self._path} cannot be written to')
+        return Result.ok()
+
+    @property
+    def _path(self) -> str | None:
+        """The file; None for a database in memory."""
+        name = self.url.database
+        if not name or name == ':memory:' or name.startswith('file:'):
+            return None
+        return name
+
+
+_DIALECTS: dict[str, type[Dialect]] = {
+    'mysql': MySQL, 'mariadb': MySQL, 'postgresql': PostgreSQL,
+    'sqlite': SQLite}
+
+
+def of(url: engine.URL, bound: float) -> Dialect:
+    """The dialect for a URL; a plain one for a database we do not know."""
+    return _DIALECTS.get(url.get_backend_name(), Dialect)(url, bound)
+
+
+def _pairs(connection: sqlalchemy.Connection, statement: str,
+           ) -> dict[str, str]:
+    return {str(name).lower(): str(value)
+            for name, value in connection.exec_driver_sql(statement)}

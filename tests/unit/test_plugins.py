@@ -1,0 +1,227 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""Our plugins in stock oslo.middleware; plugins of others in ours."""
+
+import os
+
+from oslo_config import cfg
+import oslo_middleware
+from oslo_middleware.healthcheck import pluginbase
+import pytest
+
+from healthcheck import engine
+from healthcheck.plugins import database
+from healthcheck.plugins import dialects
+from healthcheck.plugins import failures
+from healthcheck.plugins import foreign
+from healthcheck.plugins import message_queue
+from healthcheck import report
+from tests.unit import stubs
+from tests.unit import wsgi
+
+Result = pluginbase.HealthcheckResult
+
+
+@pytest.fixture
+def scripted(plugin):
+    plugin(scripted='tests.unit.stubs:Scripted')
+    stubs.Scripted.results = []
+    stubs.Scripted.runs = 0
+
+
+@pytest.fixture
+def stock(scripted, conf):
+    service = conf('''
+        [healthcheck]
+        backends = scripted
+        fall = 1
+        interval = 600
+        ttl = 6000
+        ''')
+    made = oslo_middleware.Healthcheck(None, service)
+    yield made
+    for ext in made._backends:
+        running = ext.obj._engine.peek()
+        if running:
+            running.stop(5)
+
+
+def test_stock_oslo_middleware_answers_from_the_cache(stock):
+    for _ in range(20):
+        answer = wsgi.ask(stock)
+        assert (answer.status, answer.body) == (200, b'OK')
+    assert stubs.Scripted.runs == 1
+
+
+def test_stock_oslo_middleware_reports_a_failure(stock):
+    stubs.Scripted.results = [report.Result.failed('REFUSED', 'at host h')]
+    answer = wsgi.ask(stock)
+    assert (answer.status, answer.body) == (503, b'SCRIPTED: REFUSED')
+
+
+def test_stock_oslo_middleware_does_not_wait_for_ever(plugin, conf):
+    plugin(hanging='tests.unit.stubs:Hanging')
+    stubs.Hanging.release.clear()
+    made = oslo_middleware.Healthcheck(None, conf('''
+        [healthcheck]
+        backends = hanging
+        startup_wait = 0
+        '''))
+    answer = wsgi.ask(made)
+    assert (answer.status, answer.body) == (503, b'STARTING')
+    stubs.Hanging.release.set()
+    for ext in made._backends:
+        ext.obj._engine.peek().stop(5)
+
+
+def test_ours_in_stock_write_nothing_into_the_configuration(scripted):
+    # Stock's own set_override is stock's affair; ours must add none.
+    plugin_options = {'interval': '33'}
+    made = stubs.Scripted(cfg.CONF, plugin_options)
+    assert made.settings.interval == 33.0
+    assert cfg.CONF.healthcheck.interval == 10.0
+
+
+@pytest.mark.parametrize('result, expected', [
+    (Result(True, 'whatever it says'), report.Result.ok()),
+    (Result(False, 'DATABASE DOWN', 'x'),
+     report.Result.failed('DATABASE DOWN', 'DATABASE DOWN x')),
+    (Result(False, 'cannot reach db.example'),
+     report.Result.failed('FAILED', 'cannot reach db.example')),
+    (Result(False, 'rabbit://u:sesame@h/'),
+     report.Result.failed('FAILED', 'rabbit://***@h/')),
+    (None, report.Result.failed(
+        'PROBE ERROR', 'theirs returned NoneType, not a HealthcheckResult')),
+    (True, report.Result.failed(
+        'PROBE ERROR', 'theirs returned bool, not a HealthcheckResult')),
+    (Result(True, None), report.Result.failed(
+        'PROBE ERROR',
+        'theirs returned HealthcheckResult, not a HealthcheckResult')),
+])
+def test_what_others_return(result, expected):
+    class Theirs:
+        def healthcheck(self, server_port):
+            return result
+    assert foreign.ForeignProbe('theirs', Theirs(), 80).probe() == expected
+
+
+def test_each_process_has_its_own(scripted, door):
+    """A fork after the first request, as no server announces it."""
+    stubs.Scripted.pids = set()
+    made = door(wsgi.below, {'backends': 'scripted', 'interval': '60',
+                             'ttl': '600'})
+    assert wsgi.ask(made).body == b'OK'
+    read, write = os.pipe()
+    child = os.fork()
+    if not child:
+        body = wsgi.ask(made).body
+        os.write(write, body + b' %d' % (os.getpid() in stubs.Scripted.pids))
+        os._exit(0)
+    os.close(write)
+    with os.fdopen(read, 'rb') as pipe:
+        assert pipe.read() == b'OK 1'
+    os.waitpid(child, 0)
+    assert child not in stubs.Scripted.pids
+
+
+def test_one_is_made_for_a_process():
+    made = engine.PerProcess(lambda *args: object())
+    assert made.peek() is None
+    assert made.get(1) is made.get(2) is made.peek()
+
+
+class TestReasons:
+
+    @pytest.mark.parametrize('exc, reason', [
+        (ConnectionRefusedError(), failures.CONNECTION_REFUSED),
+        (TimeoutError(), failures.NO_ANSWER),
+        (BrokenPipeError(), failures.CONNECTION_LOST),
+        (OSError(113, 'No route to host'), failures.UNREACHABLE),
+        (OSError(28, 'No space left'), None), (ValueError(), None)])
+    def test_of_the_network(self, exc, reason):
+        outer = RuntimeError('wrapped')
+        outer.__cause__ = exc
+        assert failures.network_reason(outer) == reason
+
+    def test_a_chain_may_be_a_ring(self):
+        one, two = RuntimeError('1'), RuntimeError('2')
+        one.__cause__, two.__context__ = two, one
+        assert list(failures.chain(one)) == [one, two]
+
+    @pytest.mark.parametrize('text, reason', [
+        ('(0, 0): (403) ACCESS_REFUSED - Login was refused using '
+         'authentication mechanism AMQPLAIN.', failures.LOGIN_REFUSED),
+        ("Exchange.declare: (403) ACCESS_REFUSED - access to exchange 'nova' "
+         "in vhost 'v' refused for user 'u'", failures.PERMISSION_DENIED),
+        ("Connection.open: (530) NOT_ALLOWED - access to vhost 'v' refused "
+         "for user 'u'", failures.PERMISSION_DENIED),
+        ('Connection.open: (530) NOT_ALLOWED - vhost v not found',
+         message_queue.NO_SUCH_VHOST),
+        ("NOT_ALLOWED - access to vhost 'v' refused for user 'u': connection "
+         "limit (1) is reached", message_queue.TOO_MANY_CONNECTIONS),
+        ('(0, 0): (320) CONNECTION_FORCED - vhost v is deleted',
+         message_queue.NO_SUCH_VHOST),
+        ('(0, 0): (320) CONNECTION_FORCED - closed',
+         failures.CONNECTION_LOST),
+        ('something new', failures.FAILED)])
+    def test_of_the_broker(self, text, reason):
+        assert message_queue._reason(RuntimeError(text)) == reason
+
+    @pytest.mark.parametrize('code, reason', [
+        (1040, dialects.TOO_MANY_CONNECTIONS), (1045, failures.LOGIN_REFUSED),
+        (1049, dialects.NO_SUCH_DATABASE), (1047, dialects.NOT_READY),
+        (2006, failures.CONNECTION_LOST), (4711, failures.FAILED)])
+    def test_of_mysql(self, code, reason):
+        dialect = database.Database(cfg.CONF, {
+            'database_connection': 'mysql+pymysql://h/db'})._dialect
+        assert dialect.reason(RuntimeError(code, 'text')) == reason
+
+
+@pytest.mark.parametrize('url, expected', [
+    ('mysql+pymysql://h/db', {'connect_timeout': 4.0, 'read_timeout': 4.0,
+                              'write_timeout': 4.0}),
+    ('mysql+mysqldb://h/db', {'connect_timeout': 4, 'read_timeout': 4,
+                              'write_timeout': 4}),
+    ('postgresql+psycopg2://h/db', {'connect_timeout': 4,
+                                    'application_name': 'healthcheck'}),
+    ('postgresql+psycopg://h/db', {'connect_timeout': 4,
+                                   'application_name': 'healthcheck',
+                                   'prepare_threshold': None}),
+    ('sqlite:////tmp/x', {'timeout': 4.0})])
+def test_each_driver_is_bounded(url, expected):
+    made = database.Database(cfg.CONF, {'database_connection': url})
+    assert made._dialect.connect_args() == expected
+
+
+def test_a_missing_sqlite_file_is_not_made(tmp_path):
+    path = tmp_path / 'nova.db'
+    made = database.Database(cfg.CONF, {
+        'database_connection': f'sqlite:///{path}'})
+    assert made.probe() == report.Result.failed(
+        dialects.NO_SUCH_DATABASE, f'{path} does not exist')
+    assert not path.exists()
+    path.write_bytes(b'')
+    assert made.probe() == report.Result.ok()
+    path.write_bytes(b'something else' * 1000)
+    assert made.probe().reason == dialects.CORRUPT
+    path.unlink()
+    assert made.probe().reason == dialects.NO_SUCH_DATABASE
+
+
+def test_messages_to_nobody_are_not_kept(conf):
+    for url in ('fake://', 'kombu+memory://'):
+        made = message_queue.MessageQueue(
+            conf(''), {'message_queue_transport_url': url})
+        for _ in range(3):
+            assert made.probe() == report.Result.ok()
+        made.close()
