@@ -1,0 +1,88 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""The servers as pytest fixtures.
+
+A server is started when the first test asks for it, once for the whole run;
+each test gets it healthy, whatever the test before did to it. A server that
+is not installed is an error, never a skipped test: a run that quietly tests
+nothing is worse than none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from collections.abc import Iterator
+
+import pytest
+
+from tests.functional import servers
+from tests.functional.servers import process
+
+
+def _running(kind: Callable[[], process.Server]) -> Iterator[process.Server]:
+    server = kind()
+    try:
+        server.start()
+        yield server
+    finally:
+        server.close()
+
+
+@pytest.fixture(scope='session')
+def mariadb_server() -> Iterator[process.Server]:
+    yield from _running(servers.MariaDB)
+
+
+@pytest.fixture(scope='session')
+def galera_server() -> Iterator[process.Server]:
+    yield from _running(servers.GaleraNode)
+
+
+@pytest.fixture(scope='session')
+def postgresql_server() -> Iterator[process.Server]:
+    yield from _running(servers.PostgreSQL)
+
+
+@pytest.fixture(scope='session')
+def rabbitmq_server() -> Iterator[process.Server]:
+    yield from _running(servers.RabbitMQ)
+
+
+@pytest.fixture
+def mariadb(mariadb_server: servers.MariaDB) -> servers.MariaDB:
+    mariadb_server.heal()
+    return mariadb_server
+
+
+@pytest.fixture
+def galera(galera_server: servers.GaleraNode) -> servers.GaleraNode:
+    galera_server.heal()
+    return galera_server
+
+
+@pytest.fixture
+def postgresql(postgresql_server: servers.PostgreSQL) -> servers.PostgreSQL:
+    postgresql_server.heal()
+    return postgresql_server
+
+
+@pytest.fixture
+def rabbitmq(rabbitmq_server: servers.RabbitMQ) -> servers.RabbitMQ:
+    rabbitmq_server.heal()
+    return rabbitmq_server
+
+
+@pytest.fixture
+def free_port() -> Callable[[], int]:
+    """A function that returns ports nobody listens on."""
+    return servers.free_port
