@@ -1,5 +1,5 @@
 # make demo       run the demonstration (needs Python and pip only)
-# make test       everything CI checks: lint, unit and functional tests
+# make test       everything CI checks: lint, docs, unit and functional tests
 # make benchmark  measure the cost of a health check under load
 # make docs       build the documentation
 #
@@ -11,13 +11,15 @@ BIN := $(VENV)/bin
 ARGS ?=
 
 .DELETE_ON_ERROR:
-.PHONY: demo test lint unit functional benchmark docs clean \
+.PHONY: demo test lint unit oldest functional benchmark docs clean \
         test-packages benchmark-packages
 
 # One after the other, so that the tests have the machine to themselves.
 test:
 	$(MAKE) lint
+	$(MAKE) docs
 	$(MAKE) unit
+	$(MAKE) oldest
 	$(MAKE) functional
 
 demo: $(VENV)/installed
@@ -34,6 +36,10 @@ unit: $(VENV)/test-installed
 	$(BIN)/python -m pytest tests/unit -W error::ResourceWarning \
 	    -W error::pytest.PytestUnraisableExceptionWarning $(ARGS)
 
+# The unit tests once more, with the oldest releases that we promise.
+oldest: $(VENV)-oldest/installed
+	$(VENV)-oldest/bin/python -m pytest tests/unit $(ARGS)
+
 functional: $(VENV)/test-installed
 	$(BIN)/python -m pytest tests/functional $(ARGS)
 
@@ -44,7 +50,7 @@ docs: $(VENV)/docs-installed
 	$(BIN)/sphinx-build -W --keep-going -b html doc/source doc/build/html
 
 clean:
-	rm -rf $(VENV) build dist doc/build *.egg-info .eggs .hypothesis \
+	rm -rf $(VENV) $(VENV)-oldest build dist doc/build *.egg-info .eggs .hypothesis \
 	    .mypy_cache .pytest_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
@@ -66,6 +72,13 @@ $(VENV)/test-installed: $(VENV)/installed test-requirements.txt | test-packages
 
 $(VENV)/docs-installed: $(VENV)/installed doc/requirements.txt
 	$(BIN)/pip install -q -r doc/requirements.txt
+	touch $@
+
+$(VENV)-oldest/installed: requirements.txt test-requirements.txt \
+    oldest-constraints.txt setup.cfg | test-packages
+	$(PYTHON) -m venv $(VENV)-oldest
+	$(VENV)-oldest/bin/pip install -q -c oldest-constraints.txt \
+	    -e . -r test-requirements.txt
 	touch $@
 
 test-packages: $(VENV)/bindep-installed

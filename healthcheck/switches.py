@@ -40,13 +40,19 @@ Switch = Callable[['wsgi.WSGIEnvironment'], str]
 """Tells the reason to be out, or ``OK``."""
 
 
+def _exists(path: str) -> bool:
+    # os.path.exists raises and catches when there is nothing, which is the
+    # common case here and costs more than all the rest of a request.
+    return os.access(path, os.F_OK)
+
+
 def _disable_by_file(settings: Any, problems: list[str]) -> Switch:
     path = settings.disable_by_file_path
     if not path:
         LOG.warning('Healthcheck disable_by_file has no effect: '
                     'disable_by_file_path is not set')
         return lambda environ: report.OK
-    return lambda environ: DISABLED if os.path.exists(path) else report.OK
+    return lambda environ: DISABLED if _exists(path) else report.OK
 
 
 def _disable_by_files_ports(settings: Any, problems: list[str]) -> Switch:
@@ -64,7 +70,7 @@ def _disable_by_files_ports(settings: Any, problems: list[str]) -> Switch:
 
     def switch(environ: wsgi.WSGIEnvironment) -> str:
         path = paths.get(environ.get('SERVER_PORT', ''))
-        return DISABLED if path and os.path.exists(path) else report.OK
+        return DISABLED if path and _exists(path) else report.OK
     return switch
 
 
@@ -76,7 +82,7 @@ def _enable_by_files(settings: Any, problems: list[str]) -> Switch:
 
     def switch(environ: wsgi.WSGIEnvironment) -> str:
         for path in paths:
-            if not os.path.exists(path):
+            if not _exists(path):
                 return MISSING
         return report.OK
     return switch
