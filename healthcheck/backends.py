@@ -59,7 +59,8 @@ class Backends:
         self.foreign = False
         for probe in self.make_probes(0):
             self.foreign |= isinstance(probe, foreign.ForeignProbe)
-        self._check_policy()
+        view.problems.extend(base.policy_problems(
+            base.policy_of(view.healthcheck)))
 
     def make_probes(self, server_port: int) -> list[monitor.Probe]:
         """Fresh probes, for one process.
@@ -126,20 +127,6 @@ class Backends:
                 problems.append(
                     f'noncritical = {name!r}: there is no such check '
                     f'(backends: {", ".join(self.names) or "none"})')
-
-    def _check_policy(self) -> None:
-        problems, settings = self._view.problems, self._view.healthcheck
-        policy = base.policy_of(settings)
-        if policy.ttl < policy.freshness:
-            problems.append(
-                f'ttl = {policy.ttl:g}: a live prober can take '
-                f'{policy.freshness:g} s between two verdicts, interval * '
-                f'(1 + jitter) + timeout, and a healthy check would turn '
-                f'stale (allowed: {policy.freshness:g} or more)')
-        if policy.retry_interval > policy.interval:
-            problems.append(
-                f'retry_interval = {policy.retry_interval:g}: longer than '
-                f'interval (allowed: {policy.interval:g} or less)')
 
 
 def _cannot_load(name: str, exc: BaseException) -> str:

@@ -14,6 +14,7 @@
 
 from __future__ import annotations
 
+import atexit
 from collections.abc import Callable
 from collections.abc import Sequence
 import os
@@ -30,6 +31,9 @@ from healthcheck import switches
 LOG = logging.getLogger(__name__)
 
 T = TypeVar('T')
+
+# Seconds that the end of a process waits for probes to close.
+_EXIT_WAIT = 0.5
 
 
 class PerProcess(Generic[T]):
@@ -101,9 +105,16 @@ class Engine:
                           'until it can: %s', exc)
                 return
             self.started = True
+            atexit.register(self._stop_at_exit, os.getpid())
             self.board.reported.wait(self._startup_wait)
         finally:
             self._starting.release()
+
+    def _stop_at_exit(self, pid: int) -> None:
+        # So that servers see a connection that was closed, and log none
+        # that was lost. A child that was forked inherits the hook.
+        if os.getpid() == pid:
+            self.stop(_EXIT_WAIT)
 
     def stop(self, timeout: float = 0.0) -> None:
         """Stop probing; wait ``timeout`` seconds at most for its threads."""

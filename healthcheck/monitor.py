@@ -94,6 +94,7 @@ class Monitor:
             tuple[Check, report.Result, float] | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
         self._published = False
+        self._said: dict[str, set[tuple[Status, str]]] = {}
         make_runner = runner or Runner
         self._lanes = [
             (Check(p.name, policy, label=p.label, uniform=uniform,
@@ -183,21 +184,31 @@ class Monitor:
             return check_module.NO_ANSWER, ''
 
     def _judge(self, check: Check, change: Callable[[], None]) -> None:
-        before = (check.status, check.result and check.result.reason)
+        before = check.status
         change()
-        after = (check.status, check.result and check.result.reason)
-        if before != after:
-            self._log_change(check, before[0])
+        self._log_change(check, before)
         if not self._published:
             self._published = all(c.settled for c, _, _ in self._lanes)
         if self._published:
             self._publish(report.Report(
                 tuple(c.snapshot() for c, _, _ in self._lanes)))
 
-    @staticmethod
-    def _log_change(check: Check, before: Status | None) -> None:
+    def _log_change(self, check: Check, before: Status | None) -> None:
+        """Log a change of status, and each reason for it once.
+
+        Between two passes the same thing is said once, however a backend
+        wavers between two ways to fail.
+        """
         status, result = check.status, check.result
         assert status is not None and result is not None
+        said = self._said.setdefault(check.name, set())
+        if status is Status.PASS:
+            if before is status:
+                return
+            said.clear()
+        elif (status, result.reason) in said:
+            return
+        said.add((status, result.reason))
         log = LOG.info if status is Status.PASS else LOG.warning
         log('Healthcheck %(check)s: %(before)s -> %(after)s: '
             '%(reason)s%(detail)s',

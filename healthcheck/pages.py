@@ -116,7 +116,8 @@ class Pages:
 
     def _view(self, verdicts: Sequence[report.Verdict],
               notes: Sequence[str] = ()) -> render.View:
-        return render.View(verdicts, report.overall(verdicts), notes=notes,
+        status, judged = report.judge(verdicts)
+        return render.View(judged, status, notes=notes,
                            detailed=self._detailed, time=self._time)
 
 

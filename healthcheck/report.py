@@ -23,7 +23,7 @@ times called ``time`` are seconds since the epoch.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 import dataclasses
 import enum
 import math
@@ -81,6 +81,17 @@ class Verdict:
     critical: bool = True
     stale: bool = False
     time: float | None = None
+
+    @property
+    def weight(self) -> Status:
+        """What the verdict counts for the node."""
+        return self.status if self.critical else min(self.status,
+                                                     Status.WARN)
+
+    def failed(self) -> Verdict:
+        """The same, and out, whether the check is critical or not."""
+        return dataclasses.replace(self, status=Status.FAIL, critical=True,
+                                   line=self.reason)
 
     @classmethod
     def of(cls, name: str, status: Status, reason: str, *, label: str = '',
@@ -150,22 +161,18 @@ class Report:
                    default=math.inf)
 
 
-def overall(verdicts: Iterable[Verdict]) -> Status:
-    """The status of a node from the verdicts on its checks.
+def judge(verdicts: Sequence[Verdict]) -> tuple[Status, list[Verdict]]:
+    """The status of a node, and the verdicts on its checks that lead to it.
 
-    The worst one counts. A check that is not critical counts as a warning
-    at most, and when every check that has an age is stale, the prober is
-    dead and nothing is known any more: that is a failure.
+    The worst one counts, that on a check that is not critical as a warning
+    at most. When every check that has an age is stale, the prober is dead
+    and nothing is known any more: then each of them is a failure, and says
+    so in its line.
     """
-    worst = Status.PASS
-    aged, stale = 0, 0
-    for verdict in verdicts:
-        status = verdict.status
-        if not verdict.critical:
-            status = min(status, Status.WARN)
-        worst = max(worst, status)
-        aged += verdict.time is not None
-        stale += verdict.stale
-    if aged and aged == stale:
-        return Status.FAIL
-    return worst
+    judged = list(verdicts)
+    aged = [verdict for verdict in judged if verdict.time is not None]
+    if aged and all(verdict.stale for verdict in aged):
+        judged = [verdict.failed() if verdict.stale else verdict
+                  for verdict in judged]
+    worst = max((verdict.weight for verdict in judged), default=Status.PASS)
+    return worst, judged

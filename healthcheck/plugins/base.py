@@ -18,11 +18,13 @@ import abc
 from collections.abc import Mapping
 from typing import Any
 
+from oslo_log import log as logging
 from oslo_middleware.healthcheck import pluginbase
 
 from healthcheck import check
 from healthcheck import config
 from healthcheck import engine
+from healthcheck import exceptions
 from healthcheck import pages
 from healthcheck import report
 from healthcheck import switches
@@ -30,6 +32,9 @@ from healthcheck import switches
 Result = report.Result
 Status = report.Status
 NO_ANSWER = check.NO_ANSWER
+MISCONFIGURED = 'MISCONFIGURED'
+
+LOG = logging.getLogger(__name__)
 
 
 def policy_of(settings: Any) -> check.Policy:
@@ -41,13 +46,32 @@ def policy_of(settings: Any) -> check.Policy:
         jitter=settings.jitter)
 
 
+def policy_problems(policy: check.Policy) -> list[str]:
+    """What is wrong with values that are right each for itself."""
+    problems = []
+    if policy.ttl < policy.freshness:
+        problems.append(
+            f'ttl = {policy.ttl:g}: a live prober can take '
+            f'{policy.freshness:g} s between two verdicts, interval * '
+            f'(1 + jitter) + timeout, and a healthy check would turn '
+            f'stale (allowed: {policy.freshness:g} or more)')
+    if policy.retry_interval > policy.interval:
+        problems.append(
+            f'retry_interval = {policy.retry_interval:g}: longer than '
+            f'interval (allowed: {policy.interval:g} or less)')
+    return problems
+
+
 class ProbePlugin(pluginbase.HealthcheckBaseExtension):
     """A plugin that probes a backend in the background.
 
-    A subclass sets ``name`` and defines :meth:`probe`. It is made while the
-    service loads, perhaps in a process that forks later: it must open
-    nothing before the first :meth:`probe`.
+    A subclass sets ``name`` and defines :meth:`probe`, and :meth:`set_up`
+    where it has options. It is made while the service loads, perhaps in a
+    process that forks later: it must open nothing before the first
+    :meth:`probe`.
 
+    :ivar view: the service's configuration, as the section sees it
+    :ivar settings: the values of group ``[healthcheck]``
     :raises healthcheck.exceptions.ConfigError: if it is not configured well
     """
 
@@ -58,6 +82,20 @@ class ProbePlugin(pluginbase.HealthcheckBaseExtension):
         self.view = (oslo_conf if isinstance(oslo_conf, config.View)
                      else config.View(oslo_conf, conf))
         self.settings = self.view.healthcheck
+        self._misconfigured = False
+        try:
+            self.set_up()
+            if self.view is not oslo_conf:
+                self.view.problems.extend(
+                    policy_problems(policy_of(self.settings)))
+                self.view.check()
+        except exceptions.ConfigError as exc:
+            if self.view is oslo_conf:
+                raise
+            # oslo.middleware's own Healthcheck drops a plugin that raises,
+            # and answers 200 without it.
+            LOG.error('%s', exc)
+            self._misconfigured = True
         # Not this plugin itself: what it would open could be inherited over
         # a fork. A fresh one probes in each process.
         self._engine = engine.PerProcess(
@@ -67,6 +105,12 @@ class ProbePlugin(pluginbase.HealthcheckBaseExtension):
     def label(self) -> str:
         """What is put in front of a reason where many are listed."""
         return self.name.replace('_', ' ').upper()
+
+    def set_up(self) -> None:
+        """Read the options and check them.
+
+        :raises healthcheck.exceptions.ConfigError: with what is wrong
+        """
 
     @abc.abstractmethod
     def probe(self) -> Result:
@@ -94,6 +138,10 @@ class ProbePlugin(pluginbase.HealthcheckBaseExtension):
         The first call in a process starts a monitor for this plugin, and
         waits ``startup_wait`` seconds at most for what it finds.
         """
+        if self._misconfigured:
+            return pluginbase.HealthcheckResult(
+                available=False, reason=f'{self.label}: {MISCONFIGURED}',
+                details=f'{self.name}: see the log')
         running = self._engine.get()
         if not running.started:
             running.start()
@@ -110,10 +158,11 @@ def _alone(plugin: ProbePlugin) -> engine.Engine:
 
 def _result_of(shown: pages.Pages,
                name: str) -> pluginbase.HealthcheckResult:
-    for verdict in shown.verdicts:
+    status, judged = report.judge(shown.verdicts)
+    for verdict in judged:
         return pluginbase.HealthcheckResult(
-            available=report.overall([verdict]) is not Status.FAIL,
-            reason=verdict.line, details=f'{name}: {verdict.status.word}')
+            available=status is not Status.FAIL, reason=verdict.line,
+            details=f'{name}: {verdict.status.word}')
     return pluginbase.HealthcheckResult(
         available=False, reason=report.STARTING,
         details=f'{name}: no report yet')

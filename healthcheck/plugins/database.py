@@ -14,11 +14,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-import os
-import socket
-import threading
-from typing import Any
+import time
 
 import sqlalchemy
 from sqlalchemy import engine
@@ -30,6 +26,7 @@ from healthcheck import exceptions
 from healthcheck.plugins import base
 from healthcheck.plugins import dialects
 from healthcheck.plugins import failures
+from healthcheck.plugins import wire
 from healthcheck import redact
 
 # A driver's bounds end before the check's timeout does, so that the thread
@@ -46,8 +43,7 @@ class Database(base.ProbePlugin):
 
     name = 'database'
 
-    def __init__(self, oslo_conf: Any, conf: Mapping[str, Any]) -> None:
-        super().__init__(oslo_conf, conf)
+    def set_up(self) -> None:
         settings = self.settings
         option, url_text = self._find_url()
         self._redact = redact.Redactor(url_text)
@@ -66,27 +62,19 @@ class Database(base.ProbePlugin):
                 f'(install the driver, for example with the extra [mysql] '
                 f'or [postgresql] of openstack-healthcheck)']) from None
         self._connection: sqlalchemy.Connection | None = None
-        self._wire = _Wire()
+        self._wire = wire.Wire()
 
     def probe(self) -> base.Result:
         dialect = self._dialect
         if not dialect.keeps_connection:
             self._drop()
         kept = self._connection is not None
-        try:
-            try:
-                return self._ask()
-            except Exception as exc:
-                self._drop()
-                if not kept or dialect.reason(exc) != (
-                        failures.CONNECTION_LOST):
-                    raise
-                # A connection that was closed while nobody looked says
-                # nothing about the server as it is now.
-                return self._ask()
-        except Exception as exc:
-            self._drop()
-            return base.Result.failed(dialect.reason(exc), self._describe(exc))
+        result = self._try()
+        if kept and result.reason == failures.CONNECTION_LOST:
+            # A connection that was closed while nobody looked says nothing
+            # about the server as it is now.
+            result = self._try()
+        return result
 
     def overdue(self) -> tuple[str, str]:
         self._wire.cut()
@@ -94,6 +82,17 @@ class Database(base.ProbePlugin):
 
     def close(self) -> None:
         self._drop()
+
+    def _try(self) -> base.Result:
+        started_at = time.monotonic()
+        try:
+            return self._ask()
+        except Exception as exc:
+            self._drop()
+            reason = failures.unless_timed_out(
+                self._dialect.reason(exc), time.monotonic() - started_at,
+                self._dialect.bound)
+            return base.Result.failed(reason, self._describe(exc))
 
     def _ask(self) -> base.Result:
         missing = self._dialect.missing()
@@ -145,37 +144,6 @@ class Database(base.ProbePlugin):
         if parameters:
             url += ('&' if '?' in url else '?') + parameters
         return '[database]connection', url
-
-
-class _Wire:
-    """A second hold on a connection's socket, to cut it from outside.
-
-    Where a driver cannot bound a read, this ends it. The descriptor is a
-    duplicate, so what is cut is that very socket, whatever the driver has
-    closed, and somebody else opened, since.
-    """
-
-    def __init__(self) -> None:
-        # Held for a moment by two threads, and never during I/O.
-        self._lock = threading.Lock()
-        self._socket: socket.socket | None = None
-
-    def follow(self, descriptor: int | None) -> None:
-        """Hold the socket of ``descriptor`` instead of the last one."""
-        follows = None if descriptor is None else socket.socket(
-            fileno=os.dup(descriptor))
-        with self._lock:
-            before, self._socket = self._socket, follows
-        if before is not None:
-            before.close()
-
-    def cut(self) -> None:
-        with self._lock:
-            if self._socket is not None:
-                try:
-                    self._socket.shutdown(socket.SHUT_RDWR)
-                except OSError:  # it is gone already
-                    pass
 
 
 def _parse(option: str, text: str) -> engine.URL:

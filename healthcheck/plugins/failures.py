@@ -71,6 +71,21 @@ def network_reason(exc: BaseException) -> str | None:
     return None
 
 
+def unless_timed_out(reason: str, elapsed: float, bound: float) -> str:
+    """The reason, or NO ANSWER when an attempt has used up its bound.
+
+    Some drivers report their own timeout as a connection that was lost, or
+    that could not be made.
+
+    :param elapsed: how long the attempt took, in seconds
+    :param bound: how long the driver was told to wait, in seconds
+    """
+    vague = (CONNECTION_LOST, CONNECTION_REFUSED, FAILED)
+    if reason in vague and elapsed >= bound * 0.95:
+        return NO_ANSWER
+    return reason
+
+
 def text_reason(exc: BaseException,
                 phrases: Mapping[str, str]) -> str | None:
     """The reason whose phrase stands in the text of an exception.

@@ -20,9 +20,8 @@ behind. It costs 0.6 ms and no queue.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-import math
 import threading
+import time
 from typing import Any
 
 from oslo_config import cfg
@@ -32,6 +31,7 @@ from healthcheck import config
 from healthcheck import exceptions
 from healthcheck.plugins import base
 from healthcheck.plugins import failures
+from healthcheck.plugins import wire
 from healthcheck import redact
 
 BLOCKED = 'BLOCKED BY BROKER'
@@ -52,6 +52,7 @@ _PHRASES = {
     'vhost': NO_SUCH_VHOST,
     'connection_forced': failures.CONNECTION_LOST,
     'socket closed': failures.CONNECTION_LOST,
+    'already closed': failures.CONNECTION_LOST,
     'server unexpectedly closed': failures.CONNECTION_LOST,
     'timed out': failures.NO_ANSWER,
 }
@@ -66,38 +67,32 @@ class MessageQueue(base.ProbePlugin):
 
     name = 'message_queue'
 
-    def __init__(self, oslo_conf: Any, conf: Mapping[str, Any]) -> None:
-        super().__init__(oslo_conf, conf)
+    def set_up(self) -> None:
         self._option, self._url_text = self._find_url()
         self._redact = redact.Redactor(self._url_text)
         self._url = self._parse()
         self._hosts = max(1, len(self._url.hosts))
         self._client: Any = None
-        self._proved = False
+        self._wire = wire.Wire()
         self._blocked = threading.Event()
 
     def probe(self) -> base.Result:
-        kept, self._proved = self._proved, False
-        try:
-            try:
-                self._cast()
-            except Exception as exc:
-                if not kept or _reason(exc) != failures.CONNECTION_LOST:
-                    raise
-                # A connection that was closed while nobody looked says
-                # nothing about the broker as it is now.
-                self._cast()
-        except Exception as exc:
-            return base.Result.failed(_reason(exc), self._describe(exc))
-        self._proved = True
-        return base.Result.ok()
+        kept = self._client is not None
+        result = self._try()
+        if kept and result.reason == failures.CONNECTION_LOST:
+            # A connection that was closed while nobody looked says nothing
+            # about the broker as it is now.
+            result = self._try()
+        return result
 
     def overdue(self) -> tuple[str, str]:
-        # The broker stops to read from a connection that it has blocked:
-        # the cast comes back when the alarm is over.
         if self._blocked.is_set():
+            # Not cut: the broker does not read from a connection that it
+            # has blocked, so it would not notice, and hold it beside the
+            # next one. The cast comes back when the alarm is over.
             return BLOCKED, 'the broker has blocked the connection, see its ' \
                             'resource alarms'
+        self._wire.cut()
         return super().overdue()
 
     def close(self) -> None:
@@ -105,6 +100,19 @@ class MessageQueue(base.ProbePlugin):
         # The fake driver's cleanup would empty the service's own exchanges.
         if client is not None and self._url.transport != 'fake':
             client.transport.cleanup()
+        self._wire.follow(None)
+
+    def _try(self) -> base.Result:
+        started_at = time.monotonic()
+        try:
+            self._cast()
+        except Exception as exc:
+            reason = failures.unless_timed_out(
+                _reason(exc), time.monotonic() - started_at,
+                self.settings.timeout)
+            self._drop()
+            return base.Result.failed(reason, self._describe(exc))
+        return base.Result.ok()
 
     def _cast(self) -> None:
         if self._client is None:
@@ -114,6 +122,19 @@ class MessageQueue(base.ProbePlugin):
             self._client.cast({}, 'healthcheck')
         except oslo_messaging.MessageUndeliverable:
             pass  # returned and confirmed: this is what we wanted to see
+
+    def _drop(self) -> None:
+        """Let the transport go, with a connection that failed.
+
+        oslo.messaging does not always mend one: after a time-out it went on
+        failing with "connection already closed". It is cut first, so that
+        nobody waits for a broker that is silent to agree to the end.
+        """
+        self._wire.cut()
+        try:
+            self.close()
+        except Exception:  # it is broken, that is why it goes
+            pass
 
     def _connect(self) -> Any:
         """Make the transport; in the process that uses it, not before.
@@ -126,7 +147,7 @@ class MessageQueue(base.ProbePlugin):
         # reads groups for metrics and tracing, which oslo.messaging 18
         # registers on the global one and nowhere else.
         transport.conf = cfg.CONF
-        self._watch_for_alarms(transport)
+        self._take_hold(transport)
         return oslo_messaging.get_rpc_client(
             transport,
             # The fake driver keeps what it is given for a topic for good,
@@ -138,20 +159,30 @@ class MessageQueue(base.ProbePlugin):
             transport_options=oslo_messaging.TransportOptions(
                 at_least_once=True))
 
-    def _watch_for_alarms(self, transport: Any) -> None:
-        """Have the transport's connections say when they are blocked.
+    def _take_hold(self, transport: Any) -> None:
+        """Have our own transport make connections that we have a hold on.
 
-        oslo.messaging only logs it. Where a release of it keeps its
-        connections in another way, a blocked broker is NO ANSWER.
+        They tell when the broker blocks them, which oslo.messaging only
+        logs; their socket can be cut; and they do without a heartbeat
+        thread, which holds the connection's lock while it reconnects, for
+        over a second. The heartbeat itself stays as the service has it: each
+        probe is a sign of life.
+
+        Where a release of oslo.messaging is built otherwise, connections
+        stay as they are, and the check's timeout alone bounds them.
         """
-        blocked = self._blocked
         driver = getattr(transport, '_driver', None)
         pool: Any = getattr(driver, '_connection_pool', None)
         connection_cls: Any = getattr(pool, 'connection_cls', None)
-        if not hasattr(connection_cls, '_on_connection_blocked'):
+        if not all(hasattr(connection_cls, name) for name in (
+                '_on_connection_blocked', '_on_connection_unblocked',
+                '_heartbeat_start', 'set_transport_socket_timeout')):
             return
+        blocked, followed = self._blocked, self._wire
 
-        class WatchedConnection(connection_cls):
+        class HeldConnection(connection_cls):
+            _held: Any = None
+
             @staticmethod
             def _on_connection_blocked(reason: str) -> None:
                 blocked.set()
@@ -162,7 +193,20 @@ class MessageQueue(base.ProbePlugin):
                 blocked.clear()
                 connection_cls._on_connection_unblocked()
 
-        pool.connection_cls = WatchedConnection
+            def _heartbeat_start(self) -> None:
+                self._heartbeat_thread = None
+
+            def set_transport_socket_timeout(
+                    self, timeout: float | None = None) -> None:
+                # Called after each (re)connect, and about each publish.
+                super().set_transport_socket_timeout(timeout)
+                sock = getattr(getattr(self.channel, 'connection', None),
+                               'sock', None)
+                if sock is not None and sock is not self._held:
+                    self._held = sock
+                    followed.follow(sock.fileno())
+
+        pool.connection_cls = HeldConnection
 
     def _find_url(self) -> tuple[str, str]:
         """(name of the option, URL)
@@ -197,11 +241,8 @@ class MessageQueue(base.ProbePlugin):
                 f'{url.transport}:// works (allowed: '
                 f'{", ".join(_PROVABLE)}); take message_queue out of '
                 f'backends'])
-        # Of our own connection only: what bounds a wait for a broker that
-        # froze is the heartbeat, which oslo.messaging makes the socket's
-        # timeout. With its defaults that takes over 100 seconds.
-        bound = max(2, math.ceil(self.settings.timeout * 0.8))
-        url.query.setdefault('heartbeat_timeout_threshold', str(bound))
+        # oslo.messaging sleeps that long, with the lock held, before it goes
+        # to the next host. Of our own connection only.
         url.query.setdefault('kombu_reconnect_delay', '0')
         return url
 

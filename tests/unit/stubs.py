@@ -54,8 +54,7 @@ class Hanging(base.ProbePlugin):
 class Misconfigured(base.ProbePlugin):
     name = 'misconfigured'
 
-    def __init__(self, oslo_conf, conf):
-        super().__init__(oslo_conf, conf)
+    def set_up(self):
         raise exceptions.ConfigError(['first wrong', 'second wrong'])
 
     def probe(self) -> report.Result:

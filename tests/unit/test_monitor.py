@@ -239,12 +239,12 @@ def test_a_plugin_that_cannot_say_why_is_late_is_late(running):
 
 def test_stop_closes_the_probes_and_ends_the_threads(running):
     probes = [Probe('one'), Probe('two')]
+    before = set(threading.enumerate())
     here = running(*probes)
     here.wait(lambda c: True)
     here.monitor.stop(5)
     assert all(probe.closed.is_set() for probe in probes)
-    assert not [t for t in threading.enumerate()
-                if t.name.startswith('healthcheck-') and t.is_alive()]
+    assert set(threading.enumerate()) <= before
 
 
 def test_a_failing_publisher_does_not_end_probing(caplog):

@@ -84,6 +84,20 @@ def test_stock_oslo_middleware_does_not_wait_for_ever(plugin, conf):
         ext.obj._engine.peek().stop(5)
 
 
+@pytest.mark.parametrize('text', [
+    '[healthcheck]\nbackends = misconfigured',
+    '[healthcheck]\nbackends = scripted\ninterval = soon',
+    '[healthcheck]\nbackends = scripted\nttl = 10'])
+def test_stock_oslo_middleware_does_not_pass_over_a_mistake(
+        plugin, conf, caplog, text):
+    plugin(misconfigured='tests.unit.stubs:Misconfigured',
+           scripted='tests.unit.stubs:Scripted')
+    answer = wsgi.ask(oslo_middleware.Healthcheck(None, conf(text)))
+    assert answer.status == 503
+    assert answer.text.endswith(': MISCONFIGURED')
+    assert 'configuration is not valid' in caplog.text
+
+
 def test_ours_in_stock_write_nothing_into_the_configuration(scripted):
     # Stock's own set_override is stock's affair; ours must add none.
     plugin_options = {'interval': '33'}
