@@ -1,0 +1,204 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""What the documentation says is so."""
+
+from __future__ import annotations
+
+import csv
+import pathlib
+import re
+import sys
+
+from oslo_config import cfg
+import oslo_middleware
+from paste import deploy
+import pytest
+import yaml
+
+from healthcheck import backends
+from healthcheck import check
+from healthcheck import exceptions
+from healthcheck import monitor
+from healthcheck.plugins import base
+from healthcheck.plugins import dialects
+from healthcheck.plugins import failures
+from healthcheck.plugins import foreign
+from healthcheck.plugins import message_queue
+from healthcheck import report
+from healthcheck import switches
+from tests.unit import wsgi
+
+ROOT = pathlib.Path(__file__).parents[2]
+DOCS = ROOT / 'doc' / 'source'
+EXAMPLES = DOCS / 'examples'
+
+WITH_REASONS = (base, check, dialects, failures, foreign, message_queue,
+                monitor, report, switches)
+
+
+def _read(path: pathlib.Path) -> str:
+    return path.read_text(encoding='utf-8')
+
+
+def _get(app, path='/healthcheck'):
+    answer = wsgi.ask(app, path)
+    return answer.status, answer.text
+
+
+def test_reasons_table_is_complete():
+    defined = {
+        value for module in WITH_REASONS
+        for name, value in vars(module).items()
+        if name.isupper() and not name.startswith('_')
+        and isinstance(value, str) and value.isupper()}
+    documented = re.findall(r'^   \* - ``([A-Z ]+)``$',
+                            _read(DOCS / 'admin.rst'), re.MULTILINE)
+    assert sorted(documented) == sorted(defined)
+
+
+def test_detection_table():
+    with open(EXAMPLES / 'detection.csv') as lines:
+        rows = [{key: float(value) for key, value in row.items()}
+                for row in csv.DictReader(lines)]
+    for row in rows:
+        policy = check.Policy(
+            interval=row['interval'], retry_interval=row['retry_interval'],
+            timeout=row['timeout'], fall=int(row['fall']),
+            jitter=row['jitter'])
+        assert policy.detection == pytest.approx(row['reported within'])
+        assert policy.freshness == pytest.approx(row['ttl at least'])
+    assert rows[0]['reported within'] == check.Policy().detection
+
+
+@pytest.mark.parametrize('path', [ROOT / 'README.rst', DOCS / 'balancer.rst'])
+def test_default_detection_is_named(path):
+    assert f'{check.Policy().detection:g} s with the defaults' in re.sub(
+        r'[Ww]ith the\s+defaults that is (\d+ s)', r'\1 with the defaults',
+        _read(path))
+
+
+def test_pages_that_are_not_there_yet(door):
+    app = door(wsgi.below, {})
+    named = re.findall(r'``/healthcheck/(\w+)``',
+                       _read(DOCS / 'index.rst'))
+    assert set(named) < set(backends.RESERVED)
+    assert [_get(app, f'/healthcheck/{name}')[0] for name in named] == [
+        404, 404, 404]
+    assert _get(app) == (200, '')
+
+
+def test_documented_error(door):
+    text = _read(DOCS / 'deployer.rst')
+    documented = re.findall(r'^      - (.*)$', text, re.MULTILINE)
+    with pytest.raises(exceptions.ConfigError) as caught:
+        door(wsgi.below, {
+            'fall': '0', 'backends': 'datbase', 'intervall': '3'})
+    # What is installed differs from one machine to the next.
+    assert [re.sub(r' \(installed.*', '', line) for line in documented] == [
+        re.sub(r' \(installed.*', '', p) for p in caught.value.problems]
+
+
+@pytest.mark.parametrize('name', ['filter-paste.ini', 'app-paste.ini'])
+def test_paste_examples(name, tmp_path):
+    service = tmp_path / 'service.conf'
+    service.write_text(
+        f'[DEFAULT]\ntransport_url = fake:/\n'
+        f'[database]\nconnection = sqlite:///{tmp_path}/none.db\n'
+        f'[healthcheck]\nstartup_wait = 10\nfall = 1\n')
+    cfg.CONF([], default_config_files=[str(service)])
+    filters = ''.join(
+        f'[filter:{each}]\npaste.filter_factory = {__name__}:filter_factory\n'
+        for each in ('cors', 'http_proxy_to_wsgi'))
+    (tmp_path / 'paste.ini').write_text(
+        _read(EXAMPLES / name) + filters
+        + f'[app:service]\npaste.app_factory = {__name__}:app_factory\n')
+    app = deploy.loadapp(f'config:{tmp_path}/paste.ini', 'main')
+    code, body = _get(app)
+    assert code == 503
+    assert body.startswith('DATABASE: NO SUCH DATABASE\nOK')
+    assert _get(app, '/v2.1/servers') == (200, 'below')
+    # urlmap is a dictionary of what it has mounted, by host and path.
+    mounted = app if name.startswith('filter') else dict(
+        app.applications)[None, '/healthcheck']
+    mounted.stop(5)
+
+
+def filter_factory(global_conf, **local_conf):
+    return lambda app: app
+
+
+def app_factory(global_conf, **local_conf):
+    return wsgi.below
+
+
+def test_service_example(conf, door):
+    app = door(wsgi.below, conf(_read(EXAMPLES / 'nova.conf')))
+    assert _get(app, '/healthcheck/live') == (200, 'OK')
+
+
+@pytest.mark.parametrize('name', ['kolla.yml', 'openstack-ansible.yml',
+                                  'kubernetes.yaml'])
+def test_yaml_examples(name):
+    assert isinstance(yaml.safe_load(_read(EXAMPLES / name)), dict)
+
+
+def test_liveness_example_looks_at_no_backend():
+    probes = yaml.safe_load(_read(EXAMPLES / 'kubernetes.yaml'))
+    paths = {name: probe['httpGet']['path'] for name, probe in probes.items()}
+    assert paths == {'livenessProbe': '/healthcheck/live',
+                     'readinessProbe': '/healthcheck'}
+
+
+@pytest.fixture
+def disk_space(plugin, monkeypatch):
+    """The example of a plugin, as if it were installed."""
+    plugin(disk_space='disk_space:DiskSpace')
+    monkeypatch.syspath_prepend(EXAMPLES)
+    monkeypatch.delitem(sys.modules, 'disk_space', raising=False)
+
+
+@pytest.mark.parametrize('min_free, path, expected', [
+    (0, '.', (200, 'OK')),
+    (100, '.', (503, 'DISK SPACE: DISK FULL')),
+    (0, 'nowhere', (503, 'DISK SPACE: NO SUCH DIRECTORY')),
+])
+@pytest.mark.usefixtures('disk_space')
+def test_plugin_example(min_free, path, expected, tmp_path, conf, door):
+    service = conf(f'''
+        [healthcheck]
+        backends = disk_space
+        disk_space_path = {tmp_path / path}
+        disk_space_min_free = {min_free}
+        startup_wait = 10
+        fall = 1
+        ''')
+    assert _get(door(wsgi.below, service)) == expected
+    stock = oslo_middleware.Healthcheck(None, service)
+    assert _get(stock) == expected
+    for loaded in stock._backends:
+        loaded.obj._engine.peek().stop(5)
+
+
+@pytest.mark.usefixtures('disk_space')
+def test_plugin_example_that_is_not_configured(door):
+    with pytest.raises(exceptions.ConfigError,
+                       match='disk_space_path is not set'):
+        door(wsgi.below, {'backends': 'disk_space'})
+
+
+@pytest.mark.usefixtures('disk_space')
+def test_plugin_example_takes_options_of_a_section(tmp_path, door):
+    app = door(wsgi.below, {
+        'backends': 'disk_space', 'disk_space_path': str(tmp_path),
+        'disk_space_min_free': '100', 'startup_wait': '10', 'fall': '1'})
+    assert _get(app) == (503, 'DISK SPACE: DISK FULL')
