@@ -56,6 +56,8 @@ class Healthcheck:
         ``ConfigOpts``
     :param own_names: which keys of the dict are meant for us; a paste
         file's ``[DEFAULT]`` may hold others. Default: all of them.
+    :ivar policy: how checks are probed and judged; ``policy.detection`` is
+        the longest time from a fault to 503, in seconds
     :raises healthcheck.exceptions.ConfigError: with everything that is
         wrong in the section
     """
@@ -72,13 +74,14 @@ class Healthcheck:
             access.parse_ranges(settings.allowed_source_ranges,
                                 view.problems),
             settings.ignore_proxied_requests)
+        self._open = self._access.open
         self._checks = backends.Backends(view)
         self._path = _path(settings.path, view.problems) if application else ''
         view.reject_unknown(section if own_names is None else own_names,
                             foreign=self._checks.foreign)
         view.check()
         self._view = view
-        self._policy = base.policy_of(settings)
+        self.policy = base.policy_of(settings)
         self._engine = engine.PerProcess(self._make_engine)
         self._prefix = self._path + '/'
         self._views = self._name_views()
@@ -118,7 +121,7 @@ class Healthcheck:
             name = self._views.get(path)
             if name is None and not path.startswith(self._prefix):
                 return self._application(environ, start_response)
-        if not (self._access.open or self._access.allows(environ)):
+        if not (self._open or self._access.allows(environ)):
             return self._application(environ, start_response)
         page = (self._not_found if name is None
                 else self._page(name, environ))
@@ -174,7 +177,7 @@ class Healthcheck:
         return engine.Engine(
             self._checks.names,
             self._checks.make_probes(int(port) if port.isdecimal() else 0),
-            self._policy, self._view.healthcheck, self._checks.switches)
+            self.policy, self._view.healthcheck, self._checks.switches)
 
     def _log_set_up(self) -> None:
         if not self._checks.names:
@@ -185,7 +188,7 @@ class Healthcheck:
             LOG.info('Healthcheck %(names)s: a fault is reported within '
                      '%(bound).1f s',
                      {'names': ', '.join(self._checks.names),
-                      'bound': self._policy.detection})
+                      'bound': self.policy.detection})
         if self._view.healthcheck.detailed:
             LOG.warning('Healthcheck option detailed gives JSON its detailed '
                         'shape, and no more: host, versions and stacks are '

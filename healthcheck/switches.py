@@ -115,6 +115,8 @@ class Switches:
 
     def state(self, environ: wsgi.WSGIEnvironment) -> State:
         """What the files say now; a change of it is logged once."""
+        if not self._switches:
+            return ()
         state = tuple([switch(environ) for switch in self._switches])
         if state != self._last:
             self._log_change(state)

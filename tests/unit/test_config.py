@@ -216,7 +216,7 @@ def test_a_project_can_be_named(tmp_path):
     service = config.service_conf(section)
     assert service is not cfg.CONF
     assert view(section, service).healthcheck.fall == 7
-    assert healthcheck.Healthcheck(None, section)._policy.fall == 7
+    assert healthcheck.Healthcheck(None, section).policy.fall == 7
 
 
 def test_a_parsed_database_connection_has_its_parameters(conf):

@@ -1,0 +1,77 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""Run every benchmark and print tables for the README."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib import metadata
+import os
+import pathlib
+import platform
+import tempfile
+
+from benchmarks import inprocess
+from benchmarks import uwsgi
+
+TITLES = {'bare': inprocess.BARE.title, 'ours': inprocess.OURS.title,
+          'oslo': inprocess.OSLO.title}
+
+
+def main() -> None:
+    with tempfile.TemporaryDirectory(prefix='healthcheck-') as name:
+        directory = pathlib.Path(name)
+        times = inprocess.measure(directory)
+        throughputs = {use: uwsgi.measure(directory, use)
+                       for use in (uwsgi.EACH, uwsgi.KEPT)}
+    print(f'{len(os.sched_getaffinity(0))} processors, Python '
+          f'{platform.python_version()}, '
+          + ', '.join(f'{package} {metadata.version(package)}'
+                      for package in ('oslo.middleware', 'uWSGI')) + '\n')
+    bare = times[inprocess.BARE]
+    _print_table(
+        ('Request, in process', 'µs', 'µs more than bare', 'times bare'),
+        [(case.title, f'{time * 1e6:.2f}', f'{(time - bare) * 1e6:.2f}',
+          f'{time / bare:.1f}') for case, time in times.items()])
+    for use, seen in throughputs.items():
+        _print_table(
+            (f'Under uWSGI, one worker, {use.title}', 'requests/s', 'of bare',
+             'processor µs', 'worker busy'),
+            [(TITLES[app], f'{one.rate:.0f}', f'{one.ratio:.3f}',
+              f'{one.cost * 1e6:.0f}', f'{one.busy:.0%}')
+             for app, one in seen.items()])
+    answer = (times[inprocess.OURS] - bare) * 1e6
+    passed_on = (times[inprocess.PASSED_ON] - bare) * 1e6
+    ratio = throughputs[uwsgi.EACH]['ours'].ratio
+    targets = [
+        ('Text answer at most 3 µs more than bare', f'{answer:.2f} µs',
+         answer <= 3),
+        ('Passing on adds at most 0.3 µs', f'{passed_on:.2f} µs',
+         passed_on <= 0.3),
+        (f'Under uWSGI, {uwsgi.EACH.title}, at least 0.95 of bare',
+         f'{ratio:.3f}', ratio >= 0.95)]
+    _print_table(('Target', 'measured', 'result'),
+                 [(name, value, 'met' if met else 'missed')
+                  for name, value, met in targets])
+
+
+def _print_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    widths = [max(map(len, column)) for column in zip(head, *rows)]
+    rule = '  '.join('=' * width for width in widths)
+    lines = ['  '.join(map(str.ljust, row, widths)).rstrip()
+             for row in (head, *rows)]
+    print('\n'.join([rule, lines[0], rule, *lines[1:], rule]) + '\n')
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,88 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""What is measured: ours, and what it is compared to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from collections.abc import Iterable
+import contextlib
+import pathlib
+import sqlite3
+from typing import TYPE_CHECKING
+
+from oslo_config import cfg
+import oslo_middleware
+from oslo_middleware import base
+
+import healthcheck
+
+if TYPE_CHECKING:
+    from _typeshed import wsgi
+
+Maker = Callable[[pathlib.Path], 'wsgi.WSGIApplication']
+
+# No probe but the first one falls into the time of a measurement.
+_OPTIONS = {'interval': '3600', 'ttl': '86400', 'startup_wait': '10'}
+
+
+def bare_app(environ: wsgi.WSGIEnvironment,
+             start_response: wsgi.StartResponse) -> Iterable[bytes]:
+    """The least that a WSGI callable can do."""
+    start_response('200 OK', [('Content-Type', 'text/plain'),
+                              ('Content-Length', '2')])
+    return [b'OK']
+
+
+def bare(directory: pathlib.Path) -> wsgi.WSGIApplication:
+    return bare_app
+
+
+def ours(directory: pathlib.Path) -> wsgi.WSGIApplication:
+    return healthcheck.Healthcheck(bare_app, {
+        'backends': 'database', **_database(directory), **_OPTIONS})
+
+
+def ours_with_file(directory: pathlib.Path) -> wsgi.WSGIApplication:
+    return healthcheck.Healthcheck(bare_app, {
+        'backends': 'database, disable_by_file', **_file(directory),
+        **_database(directory), **_OPTIONS})
+
+
+def oslo(directory: pathlib.Path) -> wsgi.WSGIApplication:
+    """oslo.middleware's own, as an app, as it is since release 8."""
+    # It needs to be told of cfg.CONF, and writes its options there.
+    cfg.CONF([], project='benchmarks', default_config_files=[])
+    return oslo_middleware.Healthcheck.app_factory(
+        {}, backends='disable_by_file', **_file(directory))
+
+
+def oslo_filter(directory: pathlib.Path) -> wsgi.WSGIApplication:
+    """A filter that does nothing, made the way oslo.middleware's are."""
+    return base.Middleware(bare_app)
+
+
+MAKERS: dict[str, Maker] = {
+    'bare': bare, 'ours': ours, 'ours_with_file': ours_with_file,
+    'oslo': oslo, 'oslo_filter': oslo_filter}
+
+
+def _database(directory: pathlib.Path) -> dict[str, str]:
+    database = directory / 'benchmark.db'
+    with contextlib.closing(sqlite3.connect(database)) as connection:
+        connection.execute('CREATE TABLE IF NOT EXISTS t (id INTEGER)')
+    return {'database_connection': f'sqlite:///{database}'}
+
+
+def _file(directory: pathlib.Path) -> dict[str, str]:
+    return {'disable_by_file_path': str(directory / 'drain')}
