@@ -21,6 +21,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 import dataclasses
+import math
 import random
 
 from healthcheck import report
@@ -84,6 +85,7 @@ class Check:
         self._judged_at = 0.0
         self._time = 0.0
         self._given_up = False
+        self._judge_by = math.inf
         self.due_at = 0.0
         """When to start the next probe, or while one runs: when to judge
         that it is overdue."""
@@ -123,7 +125,8 @@ class Check:
     def started(self, now: float) -> None:
         self._started_at = now
         self._given_up = False
-        self.due_at = now + self.policy.timeout
+        self.due_at = min(now + self.policy.timeout, self._judge_by)
+        self._judge_by = math.inf
 
     def finished(self, result: report.Result, now: float,
                  time: float) -> None:
@@ -138,10 +141,12 @@ class Check:
         latency = now - started_at
         if self._given_up or latency >= self.policy.timeout:
             if not self._given_up:
-                self._fail(_no_answer(latency), now, time)
-            if result.status is Status.FAIL and self._failures:
+                self._give_up(_no_answer(latency), now, time)
+            if result.status is Status.FAIL:
                 self._result = result
-        elif result.status is Status.FAIL:
+            self._retry_late(now)
+            return
+        if result.status is Status.FAIL:
             self._fail(result, now, time)
         else:
             self._succeed(self._judge_latency(result, latency), now, time)
@@ -160,11 +165,9 @@ class Check:
         """
         assert self._started_at is not None
         running_for = now - self._started_at
-        self._given_up = True
-        self._fail(report.Result.failed(
+        self._give_up(report.Result.failed(
             reason, detail or f'still running after {running_for:.1f} s'),
             now, time)
-        self.due_at = now + self.policy.retry_interval + self.policy.timeout
 
     def snapshot(self) -> report.CheckReport:
         """The check as it is to be published; it has a verdict."""
@@ -174,6 +177,25 @@ class Check:
             detail=self._result.detail, judged_at=self._judged_at,
             ttl=self.policy.ttl, time=self._time, label=self._label,
             critical=self._critical)
+
+    def _give_up(self, result: report.Result, now: float,
+                 time: float) -> None:
+        self._given_up = True
+        self._fail(result, now, time)
+        # When a second probe, if there was one, would have timed out too.
+        self.due_at = now + self.policy.retry_interval + self.policy.timeout
+
+    def _retry_late(self, now: float) -> None:
+        """Make the second probe, when the first one has come back late.
+
+        It is judged no later than it would have been had it started in
+        time, or late answers would stretch the promised bound.
+        """
+        if self._down:
+            self.due_at = now + self.policy.retry_interval
+        else:
+            self._judge_by = self.due_at
+            self.due_at = max(now, self._judge_by - self.policy.timeout)
 
     def _judge_latency(self, result: report.Result,
                        latency: float) -> report.Result:

@@ -130,6 +130,10 @@ class MySQL(Dialect):
 
     def ask(self, connection: sqlalchemy.Connection,
             tolerance: Tolerance) -> Result:
+        if self.url.database:
+            # SHOW needs no schema, and would not miss one that is gone.
+            name = self.url.database.replace('`', '``').replace('%', '%%')
+            connection.exec_driver_sql(f'USE `{name}`')
         variables = _pairs(connection, (
             "SHOW GLOBAL VARIABLES WHERE Variable_name IN ('read_only', "
             "'super_read_only', 'innodb_read_only', 'wsrep_on', "

@@ -15,7 +15,7 @@
 The probe is an RPC cast, with ``mandatory`` set, to a topic that nobody
 consumes. The broker takes it, finds no queue to put it in, returns it and
 confirms it: proof that it accepts, routes and answers, and nothing is left
-behind. It costs 0.6 ms and no queue.
+behind. It costs about a millisecond and no queue.
 """
 
 from __future__ import annotations
@@ -56,6 +56,10 @@ _PHRASES = {
     'server unexpectedly closed': failures.CONNECTION_LOST,
     'timed out': failures.NO_ANSWER,
 }
+
+
+# AMQP 0-9-1, basic.ack, and RabbitMQ's basic.nack.
+_ACK, _NACK = (60, 80), (60, 120)
 
 
 class MessageQueue(base.ProbePlugin):
@@ -206,6 +210,16 @@ class MessageQueue(base.ProbePlugin):
                     self._held = sock
                     followed.follow(sock.fileno())
 
+            def topic_send(self, *args: Any, **kwargs: Any) -> None:
+                try:
+                    super().topic_send(*args, **kwargs)
+                except oslo_messaging.MessageUndeliverable:
+                    # The broker confirms behind what it returns. Left
+                    # unread, that would be read, and warned of, at the end.
+                    with self._connection_lock:
+                        _wait_for_confirmation(self.channel)
+                    raise
+
         pool.connection_cls = HeldConnection
 
     def _find_url(self) -> tuple[str, str]:
@@ -254,6 +268,17 @@ class MessageQueue(base.ProbePlugin):
             return f'{where}: oslo.messaging hands the URL to its driver ' \
                    f'with a slash of the password not encoded'
         return self._redact(f'{where}: {type(exc).__name__}: {exc}')
+
+
+def _wait_for_confirmation(channel: Any) -> None:
+    """:raises oslo_messaging.MessageDeliveryFailure: if it is refused"""
+    def take(method: tuple[int, int], *args: Any) -> None:
+        if method == _NACK:
+            raise oslo_messaging.MessageDeliveryFailure(
+                'the broker could not handle the message (basic.nack)')
+    wait = getattr(channel, 'wait', None)  # kombu+memory has none
+    if wait is not None:
+        wait([_ACK, _NACK], callback=take)
 
 
 def _reason(exc: BaseException) -> str:

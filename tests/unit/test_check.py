@@ -113,12 +113,24 @@ def test_an_answer_after_the_deadline_does_not_undo_the_verdict():
     one.overdue(15, 1e9)
     one.finished(OK, 16, 1e9)
     assert one.status is Status.WARN
-    assert one.due_at == 18
-    one.started(18)
-    one.overdue(23, 1e9)
+    assert one.due_at == 17
+    one.started(17)
+    one.overdue(22, 1e9)
     one.finished(OK, 24, 1e9)
     assert one.status is Status.FAIL
     assert not one.running
+    assert one.due_at == 26
+
+
+def test_a_retry_after_a_late_answer_is_judged_in_time():
+    one = make()
+    run(one, OK, 0)
+    one.started(10)
+    one.overdue(15, 1e9)
+    one.finished(OK, 21, 1e9)
+    assert one.due_at == 21
+    one.started(21)
+    assert one.due_at == 22
 
 
 def test_a_late_failure_names_the_fault_and_is_not_counted_twice():

@@ -1,0 +1,80 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""A virtual host, and an account for it, on the RabbitMQ of the bench."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from collections.abc import Sequence
+import contextlib
+import dataclasses
+from typing import Any
+
+from tests.functional import servers
+from tests.functional import service
+
+# As for databases, but without a slash: oslo.messaging hands it on to its
+# driver as it is, and no such password works.
+PASSWORD = 'Zq1x@Xv2k%41Jb4h:Hn5t#Yt6z,Rd7w;Mc8p?Lf9s&Gp2v=Dj7q Wb3m$Vk5n'
+
+
+@dataclasses.dataclass(frozen=True)
+class Broker:
+    """Where a service sends its messages."""
+
+    server: servers.RabbitMQ
+    user: str = 'zuser7'
+    password: str = PASSWORD
+    vhost: str = 'zvhost7'
+
+    def url(self, *ports: int, host: str = '127.0.0.1') -> str:
+        return self.server.url(
+            self.user, self.password, self.vhost,
+            [(host, port) for port in ports or (self.server.port,)])
+
+    def service(self, *ports: int, host: str = '127.0.0.1',
+                **options: Any) -> service.Service:
+        """A service that uses this broker, perhaps through relays."""
+        return service.Service(
+            'message_queue',
+            message_queue_transport_url=self.url(*ports, host=host),
+            **options)
+
+    def relay(self) -> servers.Relay:
+        return servers.Relay(self.server.host, self.server.port)
+
+    def queues(self) -> Sequence[str]:
+        return self.server.queues(self.vhost)
+
+    def exchanges(self) -> Sequence[str]:
+        return self.server.exchanges(self.vhost)
+
+    def create_vhost(self) -> None:
+        self.server.add_vhost(self.vhost)
+        self.server.set_permissions(self.user, self.vhost)
+
+
+@contextlib.contextmanager
+def on(server: servers.RabbitMQ) -> Iterator[Broker]:
+    """A virtual host that is there for the time of a test."""
+    broker = Broker(server)
+    server.add_user(broker.user, broker.password)
+    broker.create_vhost()
+    try:
+        yield broker
+    finally:
+        server.heal()
+        server.delete_user(broker.user)
+        # It is gone already where that was the fault.
+        with contextlib.suppress(servers.ServerError):
+            server.delete_vhost(broker.vhost)

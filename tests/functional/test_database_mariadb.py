@@ -1,0 +1,111 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""Plugin ``database``: what only MariaDB can do to a service."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pymysql
+import pytest
+
+from tests.functional import databases
+from tests.functional import servers
+
+
+@pytest.fixture(params=databases.DRIVERS[:2])
+def database(request: pytest.FixtureRequest) -> Iterator[databases.Database]:
+    yield from databases.requested(request)
+
+
+@pytest.fixture
+def one_database(
+        mariadb: servers.MariaDB) -> Iterator[databases.Database]:
+    with databases.on(mariadb, databases.DRIVERS[0]) as database:
+        yield database
+
+
+def test_too_many_connections(database: databases.Database) -> None:
+    server = database.server
+    before = server.sql('SELECT @@max_connections')[0][0]
+    others: list[pymysql.Connection] = []
+    with database.service() as service:
+        service.passes()
+        try:
+            server.sql('SET GLOBAL max_connections = 10')
+            with pytest.raises(pymysql.OperationalError, match='1040'):
+                while len(others) < 20:
+                    others.append(pymysql.connect(
+                        host=server.host, port=server.port,
+                        user=database.user, password=database.password))
+            # A connection that is held is not affected by the others, and
+            # is lost when the server closes it.
+            service.stays('OK', 0.5)
+            held = server.sql('SELECT id FROM information_schema.processlist'
+                              ' WHERE user = %s ORDER BY id', database.user)
+            server.sql(f'KILL {held[0][0]}')
+            others.append(pymysql.connect(
+                host=server.host, port=server.port, user=database.user,
+                password=database.password))
+            service.fails('DATABASE: TOO MANY CONNECTIONS')
+        finally:
+            for other in others:
+                other.close()
+            server.sql(f'SET GLOBAL max_connections = {before}')
+        service.passes()
+        service.answers_at_once()
+
+
+def test_too_many_connections_of_the_user(
+        database: databases.Database) -> None:
+    server = database.server
+    limit = f'GRANT USAGE ON *.* TO `{database.user}`@`%` WITH' \
+            ' MAX_USER_CONNECTIONS '
+    # Only those that come after it count towards a limit.
+    server.sql(f'{limit} 1')
+    with pymysql.connect(host=server.host, port=server.port,
+                         user=database.user, password=database.password):
+        with database.service() as service:
+            service.fails('DATABASE: TOO MANY CONNECTIONS')
+            server.sql(f'{limit} 0')
+            service.passes()
+
+
+def test_permission_denied(database: databases.Database) -> None:
+    with database.service() as service:
+        service.passes()
+        database.server.sql(f'REVOKE ALL ON `{database.name}`.*'
+                            f' FROM `{database.user}`@`%`')
+        database.server.disconnect_user(database.user)
+        service.fails('DATABASE: PERMISSION DENIED')
+        database.server.sql(f'GRANT ALL ON `{database.name}`.*'
+                            f' TO `{database.user}`@`%`')
+        service.passes()
+
+
+@pytest.mark.parametrize('tolerated', [False, True])
+def test_read_only(one_database: databases.Database,
+                   tolerated: bool) -> None:
+    server = one_database.server
+    with one_database.service(database_read_only_ok=tolerated) as service:
+        service.passes()
+        try:
+            server.sql('SET GLOBAL read_only = 1')
+            if tolerated:
+                service.stays('OK', 0.8)
+            else:
+                service.fails('DATABASE: READ ONLY')
+        finally:
+            server.sql('SET GLOBAL read_only = 0')
+        service.passes()
+        service.answers_at_once()

@@ -1,0 +1,94 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""Plugin ``database``: a file of SQLite."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+import sqlite3
+from typing import Any
+
+import pytest
+
+from tests.functional import service as service_module
+
+
+def service(path: pathlib.Path, **options: Any) -> service_module.Service:
+    return service_module.Service(
+        'database', database_connection=f'sqlite:///{path}', **options)
+
+
+@pytest.fixture
+def path(tmp_path: pathlib.Path) -> pathlib.Path:
+    path = tmp_path / 'zschema7.sqlite'
+    with sqlite3.connect(path) as connection:
+        connection.execute('CREATE TABLE things (name TEXT)')
+    connection.close()
+    return path
+
+
+def test_moved_away(path: pathlib.Path) -> None:
+    aside = path.with_suffix('.aside')
+    with service(path) as asked:
+        asked.passes()
+        path.rename(aside)
+        asked.fails('DATABASE: NO SUCH DATABASE')
+        # The probe has not made an empty one in its place.
+        assert not path.exists()
+        aside.rename(path)
+        asked.passes()
+        asked.answers_at_once()
+
+
+def test_not_a_database(path: pathlib.Path) -> None:
+    content = path.read_bytes()
+    with service(path) as asked:
+        asked.passes()
+        path.write_bytes(b'not a database, but long enough to be one' * 99)
+        asked.fails('DATABASE: CORRUPT')
+        path.write_bytes(content)
+        asked.passes()
+
+
+def test_locked(path: pathlib.Path) -> None:
+    with service(path) as asked:
+        asked.passes()
+        connection = sqlite3.connect(path, isolation_level=None)
+        connection.execute('BEGIN EXCLUSIVE')
+        asked.fails('DATABASE: NO ANSWER')
+        connection.execute('ROLLBACK')
+        connection.close()
+        asked.passes()
+        asked.answers_at_once()
+
+
+def test_read_only(path: pathlib.Path,
+                   monkeypatch: pytest.MonkeyPatch) -> None:
+    # root may write to any file, and tests may be run by root.
+    monkeypatch.setattr(os, 'access', lambda path, mode: bool(
+        os.stat(path).st_mode & 0o200))
+    with service(path) as asked, service(
+            path, database_read_only_ok=True) as tolerant:
+        asked.passes()
+        path.chmod(0o400)
+        asked.fails('DATABASE: READ ONLY')
+        tolerant.passes()
+        path.chmod(0o600)
+        asked.passes()
+
+
+def test_in_memory() -> None:
+    with service_module.Service(
+            'database', database_connection='sqlite://') as asked:
+        asked.passes()

@@ -1,0 +1,83 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""Plugin ``database``: a node of a Galera cluster."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.functional import databases
+from tests.functional import servers
+
+
+@pytest.fixture
+def database(galera: servers.GaleraNode) -> Iterator[databases.Database]:
+    with databases.on(galera, databases.DRIVERS[0]) as database:
+        yield database
+
+
+def test_lost_quorum(database: databases.Database) -> None:
+    with database.service() as service:
+        service.passes()
+        database.server.lose_quorum()
+        service.fails('DATABASE: NOT READY')
+        database.server.regain_quorum()
+        service.passes()
+        service.answers_at_once()
+        assert database.connections() == 1
+
+
+def test_lost_quorum_before_the_start(database: databases.Database) -> None:
+    database.server.lose_quorum()
+    with database.service() as service:
+        service.fails('DATABASE: NOT READY')
+        database.server.regain_quorum()
+        service.passes()
+
+
+def test_donor(database: databases.Database) -> None:
+    with database.service() as strict, database.service(
+            database_galera_donor_ok=True) as tolerant:
+        strict.passes()
+        tolerant.passes()
+        database.server.desync()
+        strict.fails('DATABASE: NOT SYNCED')
+        tolerant.stays('OK', 0.5)
+        database.server.resync()
+        strict.passes()
+        strict.answers_at_once()
+
+
+def test_donor_is_still_asked_for_its_quorum(
+        database: databases.Database) -> None:
+    with database.service(database_galera_donor_ok=True) as service:
+        service.passes()
+        database.server.lose_quorum()
+        service.fails('DATABASE: NOT READY')
+
+
+@pytest.mark.parametrize('tolerated', [False, True])
+def test_read_only(database: databases.Database, tolerated: bool) -> None:
+    with database.service(database_read_only_ok=tolerated) as service:
+        service.passes()
+        try:
+            database.server.sql('SET GLOBAL read_only = 1')
+            if tolerated:
+                service.stays('OK', 1)
+            else:
+                service.fails('DATABASE: READ ONLY')
+        finally:
+            database.server.sql('SET GLOBAL read_only = 0')
+        service.passes()

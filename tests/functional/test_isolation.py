@@ -1,0 +1,129 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""While one check hangs, the others keep their interval."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from collections.abc import Iterator
+from importlib import metadata
+import threading
+import time
+from typing import Any
+
+from oslo_middleware.healthcheck import pluginbase
+import pytest
+from stevedore import extension
+
+from healthcheck import backends
+from healthcheck.plugins import base
+from tests.functional import brokers
+from tests.functional import databases
+from tests.functional import servers
+from tests.functional import service as service_module
+
+RELEASE = threading.Event()
+
+
+class Ours(base.ProbePlugin):
+    """Hangs until it is let go."""
+
+    name = 'hangs'
+
+    def probe(self) -> base.Result:
+        RELEASE.wait()
+        return base.Result.ok()
+
+
+class Theirs(pluginbase.HealthcheckBaseExtension):
+    """Hangs as well, and knows nothing of probes."""
+
+    def healthcheck(self, server_port: int) -> pluginbase.HealthcheckResult:
+        RELEASE.wait()
+        return pluginbase.HealthcheckResult(available=True, reason='OK')
+
+
+@pytest.fixture(params=['Ours', 'Theirs'])
+def hanging(request: pytest.FixtureRequest,
+            monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """Install a plugin that hangs; what is put in front of its reasons."""
+    entry = metadata.EntryPoint(
+        'hangs', f'{__name__}:{request.param}', backends.NAMESPACE)
+    listed = extension.ExtensionManager.list_entry_points
+    monkeypatch.setattr(
+        extension.ExtensionManager, 'list_entry_points',
+        lambda manager: [*listed(manager), entry] if (
+            manager.namespace == backends.NAMESPACE) else listed(manager))
+    RELEASE.clear()
+    yield 'HANGS: ' if request.param == 'Ours' else ''
+    RELEASE.set()
+
+
+@pytest.fixture
+def database(mariadb: servers.MariaDB) -> Iterator[databases.Database]:
+    with databases.on(mariadb, databases.DRIVERS[0]) as database:
+        yield database
+
+
+@pytest.fixture
+def broker(rabbitmq: servers.RabbitMQ) -> Iterator[brokers.Broker]:
+    with brokers.on(rabbitmq) as broker:
+        yield broker
+
+
+def counted(seconds: float, *counts: Callable[[], int]) -> list[int]:
+    """By how much each of the counts grows in the same time."""
+    before = [count() for count in counts]
+    deadline = time.monotonic() + seconds
+    servers.wait_until(lambda: time.monotonic() >= deadline, 'time passed')
+    return [count() - was for count, was in zip(counts, before)]
+
+
+def test_others_keep_their_interval(
+        hanging: str, database: databases.Database,
+        broker: brokers.Broker) -> None:
+    options: dict[str, Any] = {
+        'database_connection': database.url(),
+        'message_queue_transport_url': broker.url(), 'interval': 0.2}
+    statements, messages = database.server.questions, broker.server.published
+    with service_module.Service('database', 'message_queue',
+                                **options) as service:
+        service.passes()
+        alone = counted(1.5, statements, messages)
+    with service_module.Service('hangs', 'database', 'message_queue',
+                                **options) as service:
+        service.fails(f'{hanging}NO ANSWER\nOK\nOK')
+        beside = counted(1.5, statements, messages)
+        # Jitter is a tenth of the interval.
+        for one, other in zip(alone, beside):
+            assert other >= one * 0.7
+        assert beside[1] >= 1.5 / (0.2 * 1.1) * 0.7
+        RELEASE.set()
+        service.passes()
+        service.answers_at_once()
+
+
+def test_one_that_fails_slowly(database: databases.Database,
+                               broker: brokers.Broker) -> None:
+    """The same of two real checks, one of which meets a silent server."""
+    with servers.SilentListener() as listener:
+        service = service_module.Service(
+            'database', 'message_queue', interval=0.2,
+            database_connection=database.url(),
+            message_queue_transport_url=broker.url(listener.port))
+        service.wait_for(503, 'OK\nMESSAGE QUEUE: NO ANSWER')
+        statements, = counted(1.5, database.server.questions)
+        # Two statements a probe, at the very least.
+        assert statements >= 2 * 1.5 / (0.2 * 1.1) * 0.7
+        service.answers_at_once()
+    service.close()
