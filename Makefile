@@ -40,8 +40,9 @@ unit: $(VENV)/test-installed
 oldest: $(VENV)-oldest/installed
 	$(VENV)-oldest/bin/python -m pytest tests/unit $(ARGS)
 
+# Two at a time, each with servers of its own: they wait more than they work.
 functional: $(VENV)/test-installed
-	$(BIN)/python -m pytest tests/functional $(ARGS)
+	$(BIN)/python -m pytest tests/functional -n 2 --dist loadfile $(ARGS)
 
 benchmark: benchmark-packages $(VENV)/test-installed
 	$(BIN)/python -m benchmarks $(ARGS)
