@@ -56,9 +56,8 @@ class Backends:
         self._plugins = self._load(
             [name for name in dict.fromkeys(self.names)
              if name not in switches.KINDS and name not in RESERVED])
-        self.foreign = False
-        for probe in self.make_probes(0):
-            self.foreign |= isinstance(probe, foreign.ForeignProbe)
+        self.foreign = any(isinstance(probe, foreign.ForeignProbe)
+                           for probe in self.make_probes(0))
         view.problems.extend(base.policy_problems(
             base.policy_of(view.healthcheck)))
 
@@ -72,7 +71,9 @@ class Backends:
             made = self._make(name, plugin)
             if isinstance(made, base.ProbePlugin):
                 probes.append(made)
-            elif made is not None:
+            else:
+                # None is one that could be made at load and cannot now: it
+                # answers for itself, and fails.
                 probes.append(foreign.ForeignProbe(name, made, server_port))
         return probes
 

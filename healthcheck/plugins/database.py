@@ -14,8 +14,6 @@
 
 from __future__ import annotations
 
-import time
-
 import sqlalchemy
 from sqlalchemy import engine
 from sqlalchemy import exc as sa_exc
@@ -24,9 +22,8 @@ from sqlalchemy import pool
 from healthcheck import config
 from healthcheck import exceptions
 from healthcheck.plugins import base
+from healthcheck.plugins import connected
 from healthcheck.plugins import dialects
-from healthcheck.plugins import failures
-from healthcheck.plugins import wire
 from healthcheck import redact
 
 # A driver's bounds end before the check's timeout does, so that the thread
@@ -34,7 +31,7 @@ from healthcheck import redact
 _BOUND = 0.8
 
 
-class Database(base.ProbePlugin):
+class Database(connected.ConnectedPlugin):
     """Probes the service's database over one connection of its own.
 
     Not through the service's engine facade: its first connect holds a lock
@@ -51,7 +48,8 @@ class Database(base.ProbePlugin):
         self._tolerance = dialects.Tolerance(
             read_only=settings.database_read_only_ok,
             galera_donor=settings.database_galera_donor_ok)
-        self._dialect = dialects.of(url, settings.timeout * _BOUND)
+        self.bound = settings.timeout * _BOUND
+        self._dialect = dialects.of(url, self.bound)
         try:
             self._sa_engine = sqlalchemy.create_engine(
                 url, poolclass=pool.NullPool,
@@ -62,55 +60,31 @@ class Database(base.ProbePlugin):
                 f'(install the driver, for example with the extra [mysql] '
                 f'or [postgresql] of openstack-healthcheck)']) from None
         self._connection: sqlalchemy.Connection | None = None
-        self._wire = wire.Wire()
 
-    def probe(self) -> base.Result:
-        dialect = self._dialect
-        if not dialect.keeps_connection:
-            self._drop()
-        kept = self._connection is not None
-        result = self._try()
-        if kept and result.reason == failures.CONNECTION_LOST:
-            # A connection that was closed while nobody looked says nothing
-            # about the server as it is now.
-            result = self._try()
-        return result
+    @property
+    def connected(self) -> bool:
+        return self._connection is not None
 
-    def overdue(self) -> tuple[str, str]:
-        self._wire.cut()
-        return super().overdue()
-
-    def close(self) -> None:
-        self._drop()
-
-    def _try(self) -> base.Result:
-        started_at = time.monotonic()
-        try:
-            return self._ask()
-        except Exception as exc:
-            self._drop()
-            reason = failures.unless_timed_out(
-                self._dialect.reason(exc), time.monotonic() - started_at,
-                self._dialect.bound)
-            return base.Result.failed(reason, self._describe(exc))
-
-    def _ask(self) -> base.Result:
+    def ask(self) -> base.Result:
         missing = self._dialect.missing()
         if missing is not None:
             return missing
         if self._connection is None:
             self._connection = self._sa_engine.connect()
-            self._wire.follow(self._dialect.descriptor(
+            self.wire.follow(self._dialect.descriptor(
                 self._connection.connection.dbapi_connection))
         result = self._dialect.ask(self._connection, self._tolerance)
-        # Ends what SQLAlchemy has begun by itself: nothing stays open
-        # between two probes.
-        self._connection.rollback()
+        if self._dialect.keeps_connection:
+            # Ends what SQLAlchemy has begun by itself: nothing stays open
+            # between two probes.
+            self._connection.rollback()
+        else:
+            self.drop()
         return result
 
-    def _drop(self) -> None:
+    def drop(self) -> None:
         connection, self._connection = self._connection, None
-        self._wire.follow(None)
+        self.wire.follow(None)
         if connection is not None:
             try:
                 connection.invalidate()
@@ -118,7 +92,10 @@ class Database(base.ProbePlugin):
             except Exception:  # it is broken, that is why it goes
                 pass
 
-    def _describe(self, exc: BaseException) -> str:
+    def reason(self, exc: BaseException) -> str:
+        return self._dialect.reason(exc)
+
+    def describe(self, exc: BaseException) -> str:
         url = self._dialect.url
         where = f'{url.host or "localhost"}:{url.port}' if url.port else (
             url.host or url.database or '')

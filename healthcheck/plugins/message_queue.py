@@ -21,7 +21,6 @@ behind. It costs about a millisecond and no queue.
 from __future__ import annotations
 
 import threading
-import time
 from typing import Any
 
 from oslo_config import cfg
@@ -30,8 +29,8 @@ import oslo_messaging
 from healthcheck import config
 from healthcheck import exceptions
 from healthcheck.plugins import base
+from healthcheck.plugins import connected
 from healthcheck.plugins import failures
-from healthcheck.plugins import wire
 from healthcheck import redact
 
 BLOCKED = 'BLOCKED BY BROKER'
@@ -62,7 +61,7 @@ _PHRASES = {
 _ACK, _NACK = (60, 80), (60, 120)
 
 
-class MessageQueue(base.ProbePlugin):
+class MessageQueue(connected.ConnectedPlugin):
     """Probes the service's message queue over one transport of its own.
 
     It is made with the service's own settings, so that TLS, durability and
@@ -77,17 +76,22 @@ class MessageQueue(base.ProbePlugin):
         self._url = self._parse()
         self._hosts = max(1, len(self._url.hosts))
         self._client: Any = None
-        self._wire = wire.Wire()
+        self.bound = self.settings.timeout
         self._blocked = threading.Event()
 
-    def probe(self) -> base.Result:
-        kept = self._client is not None
-        result = self._try()
-        if kept and result.reason == failures.CONNECTION_LOST:
-            # A connection that was closed while nobody looked says nothing
-            # about the broker as it is now.
-            result = self._try()
-        return result
+    @property
+    def connected(self) -> bool:
+        return self._client is not None
+
+    def ask(self) -> base.Result:
+        if self._client is None:
+            self._client = self._connect()
+        self._blocked.clear()
+        try:
+            self._client.cast({}, 'healthcheck')
+        except oslo_messaging.MessageUndeliverable:
+            pass  # returned and confirmed: this is what we wanted to see
+        return base.Result.ok()
 
     def overdue(self) -> tuple[str, str]:
         if self._blocked.is_set():
@@ -96,49 +100,39 @@ class MessageQueue(base.ProbePlugin):
             # next one. The cast comes back when the alarm is over.
             return BLOCKED, 'the broker has blocked the connection, see its ' \
                             'resource alarms'
-        self._wire.cut()
         return super().overdue()
 
-    def close(self) -> None:
-        client, self._client = self._client, None
-        # The fake driver's cleanup would empty the service's own exchanges.
-        if client is not None and self._url.transport != 'fake':
-            client.transport.cleanup()
-        self._wire.follow(None)
-
-    def _try(self) -> base.Result:
-        started_at = time.monotonic()
-        try:
-            self._cast()
-        except Exception as exc:
-            reason = failures.unless_timed_out(
-                _reason(exc), time.monotonic() - started_at,
-                self.settings.timeout)
-            self._drop()
-            return base.Result.failed(reason, self._describe(exc))
-        return base.Result.ok()
-
-    def _cast(self) -> None:
-        if self._client is None:
-            self._client = self._connect()
-        self._blocked.clear()
-        try:
-            self._client.cast({}, 'healthcheck')
-        except oslo_messaging.MessageUndeliverable:
-            pass  # returned and confirmed: this is what we wanted to see
-
-    def _drop(self) -> None:
+    def drop(self) -> None:
         """Let the transport go, with a connection that failed.
 
         oslo.messaging does not always mend one: after a time-out it went on
         failing with "connection already closed". It is cut first, so that
         nobody waits for a broker that is silent to agree to the end.
         """
-        self._wire.cut()
+        self.wire.cut()
         try:
             self.close()
         except Exception:  # it is broken, that is why it goes
             pass
+
+    def close(self) -> None:
+        client, self._client = self._client, None
+        # The fake driver's cleanup would empty the service's own exchanges.
+        if client is not None and self._url.transport != 'fake':
+            client.transport.cleanup()
+        self.wire.follow(None)
+
+    def reason(self, exc: BaseException) -> str:
+        return _reason(exc)
+
+    def describe(self, exc: BaseException) -> str:
+        where = ','.join(f'{host.hostname}:{host.port or 5672}'
+                         for host in self._url.hosts)
+        if _reason(exc) == BAD_URL:
+            # kombu's text holds a piece of the password.
+            return f'{where}: oslo.messaging hands the URL to its driver ' \
+                   f'with a slash of the password not encoded'
+        return self._redact(f'{where}: {type(exc).__name__}: {exc}')
 
     def _connect(self) -> Any:
         """Make the transport; in the process that uses it, not before.
@@ -182,7 +176,7 @@ class MessageQueue(base.ProbePlugin):
                 '_on_connection_blocked', '_on_connection_unblocked',
                 '_heartbeat_start', 'set_transport_socket_timeout')):
             return
-        blocked, followed = self._blocked, self._wire
+        blocked, followed = self._blocked, self.wire
 
         class HeldConnection(connection_cls):
             _held: Any = None
@@ -259,15 +253,6 @@ class MessageQueue(base.ProbePlugin):
         # to the next host. Of our own connection only.
         url.query.setdefault('kombu_reconnect_delay', '0')
         return url
-
-    def _describe(self, exc: BaseException) -> str:
-        where = ','.join(f'{host.hostname}:{host.port or 5672}'
-                         for host in self._url.hosts)
-        if _reason(exc) == BAD_URL:
-            # kombu's text holds a piece of the password.
-            return f'{where}: oslo.messaging hands the URL to its driver ' \
-                   f'with a slash of the password not encoded'
-        return self._redact(f'{where}: {type(exc).__name__}: {exc}')
 
 
 def _wait_for_confirmation(channel: Any) -> None:

@@ -56,7 +56,7 @@ def plugin(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch,
     def install(**entry_points: str) -> None:
         directory = tmp_path / 'site'
         info = directory / 'stubs-1.0.dist-info'
-        info.mkdir(parents=True)
+        info.mkdir(parents=True, exist_ok=True)
         (info / 'METADATA').write_text('Metadata-Version: 2.1\nName: stubs\n'
                                        'Version: 1.0\n')
         lines = [f'{name} = {target}'

@@ -80,6 +80,21 @@ class Foreign(pluginbase.HealthcheckBaseExtension):
         return self.answer
 
 
+class Fickle(pluginbase.HealthcheckBaseExtension):
+    """Can be made once, and then no more."""
+
+    made = 0
+
+    def __init__(self, oslo_conf, conf):
+        super().__init__(oslo_conf, conf)
+        Fickle.made += 1
+        if Fickle.made > 1:
+            raise RuntimeError('no more')
+
+    def healthcheck(self, server_port):
+        raise AssertionError
+
+
 class Broken(pluginbase.HealthcheckBaseExtension):
     def __init__(self, oslo_conf, conf):
         raise RuntimeError('no way: rabbit://me:secret@host/')

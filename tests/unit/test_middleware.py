@@ -325,6 +325,14 @@ def test_a_foreign_plugin_runs_in_the_background(door):
     assert stubs.Foreign.seen[-1] == 'good day'
 
 
+def test_a_plugin_that_cannot_be_made_again_fails(door, plugin):
+    plugin(fickle='tests.unit.stubs:Fickle')
+    stubs.Fickle.made = 0
+    made = door(wsgi.below, {'backends': 'fickle', 'fall': '1'})
+    answer = wsgi.ask(made)
+    assert (answer.status, answer.text) == (503, 'PROBE ERROR')
+
+
 def test_detailed_gives_json_its_shape_and_tells_nothing_more(door):
     made = door(wsgi.below, {'backends': 'scripted', 'detailed': True})
     body = wsgi.ask(made, accept='application/json').json
