@@ -39,11 +39,11 @@ from healthcheck import render
 from healthcheck import report
 
 # On top of what the formula promises: a machine may have better things to do.
-ALLOWANCE = 1.0
+ALLOWANCE = 2.5
 
 # No request waits for a backend. Those that would wait, would wait for a
 # second and more; the rest of this is for a busy machine.
-SLOWEST = 0.25
+SLOWEST = 0.5
 
 QUICK = {'interval': 0.3, 'retry_interval': 0.1, 'timeout': 1.0,
          'slow_threshold': 0.5, 'ttl': 60, 'startup_wait': 0.0}
