@@ -90,8 +90,11 @@ class Monitor:
         self._publish = publish
         self._clock = clock
         self._wall_clock = wall_clock
-        self._events: queue.SimpleQueue[
-            tuple[Check, report.Result, float] | None] = queue.SimpleQueue()
+        # Not SimpleQueue: where a service runs under eventlet, Queue has been
+        # replaced by one that lets others run, and SimpleQueue has not; a
+        # wait for it would stop the whole process.
+        self._events: queue.Queue[
+            tuple[Check, report.Result, float] | None] = queue.Queue()
         self._thread: threading.Thread | None = None
         self._published = False
         self._said: dict[str, set[tuple[Status, str]]] = {}
@@ -227,7 +230,7 @@ class Runner:
         self._probe = probe
         self._hand_in = hand_in
         self._clock = clock
-        self._orders: queue.SimpleQueue[Check | None] = queue.SimpleQueue()
+        self._orders: queue.Queue[Check | None] = queue.Queue()
         self._thread: threading.Thread | None = None
 
     def launch(self, check: Check) -> None:

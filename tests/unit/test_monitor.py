@@ -13,6 +13,7 @@
 """When checks are probed, and that no probe can harm another."""
 
 import logging
+import queue
 import random
 import sys
 import threading
@@ -272,6 +273,13 @@ def test_a_failing_publisher_does_not_end_probing(caplog):
     finally:
         one.stop(5)
     assert len([r for r in caplog.records if r.exc_info]) == 1
+
+
+def test_waits_are_of_the_kind_that_a_green_service_replaces():
+    """eventlet patches queue.Queue, and not queue.SimpleQueue."""
+    one = monitor.Monitor([Probe('database')], QUICK, lambda published: None)
+    (_, _, runner), = one._lanes
+    assert type(one._events) is type(runner._orders) is queue.Queue
 
 
 def test_no_thread_to_be_had_is_a_failure_of_the_check():
