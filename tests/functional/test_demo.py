@@ -55,7 +55,9 @@ class Demo:
             # workers too.
             self.process = subprocess.Popen(
                 [program, '--port', '0', *arguments], stdout=log, stderr=log,
-                start_new_session=True)
+                start_new_session=True,
+                # What a killed one leaves behind is removed with the test's.
+                env={**os.environ, 'TMPDIR': str(directory)})
         try:
             servers.wait_until(self._ready_or_dead, 'the demo is ready')
         except servers.ServerError as error:
