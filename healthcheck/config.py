@@ -22,6 +22,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from collections.abc import Mapping
+import contextlib
 import difflib
 import types
 from typing import Any
@@ -84,7 +85,11 @@ class View:
 
     def register_opt(self, opt: cfg.Opt, group: Any = None,
                      **kwargs: Any) -> bool:
-        registered = self.service.register_opt(opt, group=group, **kwargs)
+        registered = False
+        with contextlib.suppress(cfg.DuplicateOptError):
+            # A service that has one of that name of its own is left it; its
+            # value is what the operator means by the name.
+            registered = self.service.register_opt(opt, group=group, **kwargs)
         if str(getattr(group, 'name', group)) == opts.GROUP:
             self._known[opt.dest] = opt
             setattr(self.healthcheck, opt.dest, self._resolve(opt))

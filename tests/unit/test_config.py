@@ -182,6 +182,13 @@ def test_a_view_stands_in_for_the_service(conf):
     assert 'host' in made
 
 
+def test_a_service_may_have_an_option_of_that_name(conf):
+    service = conf('[healthcheck]\ninterval = 7\n')
+    service.register_opt(cfg.IntOpt('interval', help='Our own.'),
+                         group='healthcheck')
+    assert view({}, service).healthcheck.interval == 7
+
+
 def test_a_services_option_is_asked_for(conf):
     service = conf('[database]\nconnection = sqlite:///a\n')
     service.register_opt(cfg.StrOpt('connection'), group='database')
