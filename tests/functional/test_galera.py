@@ -70,14 +70,19 @@ def test_donor_is_still_asked_for_its_quorum(
 
 @pytest.mark.parametrize('tolerated', [False, True])
 def test_read_only(database: databases.Database, tolerated: bool) -> None:
-    with database.service(database_read_only_ok=tolerated) as service:
-        service.passes()
-        try:
-            database.server.sql('SET GLOBAL read_only = 1')
+    server = database.server
+    # The lock that it takes desyncs the node for a moment, which is not what
+    # is looked at here: the service comes when that is over.
+    server.sql('SET GLOBAL read_only = 1')
+    try:
+        servers.wait_until(lambda: server.synced, 'the node is synced')
+        with database.service(database_read_only_ok=tolerated) as service:
             if tolerated:
+                service.passes()
                 service.stays('OK', 1)
             else:
                 service.fails('DATABASE: READ ONLY')
-        finally:
-            database.server.sql('SET GLOBAL read_only = 0')
-        service.passes()
+            server.sql('SET GLOBAL read_only = 0')
+            service.passes()
+    finally:
+        server.sql('SET GLOBAL read_only = 0')
