@@ -31,7 +31,6 @@ from healthcheck.plugins import failures
 from healthcheck import report
 
 NO_SUCH_DATABASE = 'NO SUCH DATABASE'
-TOO_MANY_CONNECTIONS = 'TOO MANY CONNECTIONS'
 READ_ONLY = 'READ ONLY'
 IN_RECOVERY = 'IN RECOVERY'
 NOT_READY = 'NOT READY'
@@ -91,9 +90,9 @@ class MySQL(Dialect):
     # Codes of the server, and from 2000 on of the client:
     # https://mariadb.com/docs/server/reference/error-codes
     codes = {
-        1040: TOO_MANY_CONNECTIONS,
-        1203: TOO_MANY_CONNECTIONS,
-        1226: TOO_MANY_CONNECTIONS,
+        1040: failures.TOO_MANY_CONNECTIONS,
+        1203: failures.TOO_MANY_CONNECTIONS,
+        1226: failures.TOO_MANY_CONNECTIONS,
         1044: failures.PERMISSION_DENIED,
         1045: failures.LOGIN_REFUSED,
         1698: failures.LOGIN_REFUSED,
@@ -197,9 +196,9 @@ class PostgreSQL(Dialect):
         'no password supplied': failures.LOGIN_REFUSED,
         'no pg_hba.conf entry': failures.LOGIN_REFUSED,
         'is not permitted to log in': failures.LOGIN_REFUSED,
-        'too many clients': TOO_MANY_CONNECTIONS,
-        'too many connections': TOO_MANY_CONNECTIONS,
-        'remaining connection slots': TOO_MANY_CONNECTIONS,
+        'too many clients': failures.TOO_MANY_CONNECTIONS,
+        'too many connections': failures.TOO_MANY_CONNECTIONS,
+        'remaining connection slots': failures.TOO_MANY_CONNECTIONS,
         'permission denied': failures.PERMISSION_DENIED,
         'is not currently accepting connections': NO_SUCH_DATABASE,
         'does not exist': NO_SUCH_DATABASE,

@@ -19,10 +19,9 @@ from typing import Any
 
 from healthcheck import check
 from healthcheck import monitor
+from healthcheck.plugins import failures
 from healthcheck import redact
 from healthcheck import report
-
-FAILED = 'FAILED'
 
 # What passes for a fixed reason: a few words in capitals, as oslo.middleware
 # writes its own. Anything else may hold a host name or an exception's text
@@ -56,7 +55,7 @@ class ForeignProbe:
             return report.Result.ok()
         detail = self._redact(f'{reason} {result.details or ""}'.strip())
         return report.Result.failed(
-            reason if _FIXED.fullmatch(reason) else FAILED, detail)
+            reason if _FIXED.fullmatch(reason) else failures.FAILED, detail)
 
     def overdue(self) -> tuple[str, str]:
         return check.NO_ANSWER, ''

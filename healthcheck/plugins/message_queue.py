@@ -35,7 +35,6 @@ from healthcheck import redact
 
 BLOCKED = 'BLOCKED BY BROKER'
 NO_SUCH_VHOST = 'NO SUCH VHOST'
-TOO_MANY_CONNECTIONS = 'TOO MANY CONNECTIONS'
 BAD_URL = 'BAD URL'
 
 TOPIC = 'healthcheck.nobody'
@@ -45,7 +44,7 @@ _PROVABLE = ('rabbit', 'kombu', 'kombu+memory', 'fake')
 # The broker's words, which come with code 403 or 530 for several faults.
 _PHRASES = {
     'login was refused': failures.LOGIN_REFUSED,
-    'connection limit': TOO_MANY_CONNECTIONS,
+    'connection limit': failures.TOO_MANY_CONNECTIONS,
     'access to vhost': failures.PERMISSION_DENIED,
     'access_refused': failures.PERMISSION_DENIED,
     'vhost': NO_SUCH_VHOST,
@@ -117,10 +116,13 @@ class MessageQueue(connected.ConnectedPlugin):
 
     def close(self) -> None:
         client, self._client = self._client, None
-        # The fake driver's cleanup would empty the service's own exchanges.
-        if client is not None and self._url.transport != 'fake':
-            client.transport.cleanup()
-        self.wire.follow(None)
+        try:
+            # The fake driver's cleanup would empty the service's own
+            # exchanges.
+            if client is not None and self._url.transport != 'fake':
+                client.transport.cleanup()
+        finally:
+            self.wire.follow(None)
 
     def reason(self, exc: BaseException) -> str:
         return _reason(exc)

@@ -182,7 +182,7 @@ class TestReasons:
         ('Connection.open: (530) NOT_ALLOWED - vhost v not found',
          message_queue.NO_SUCH_VHOST),
         ("NOT_ALLOWED - access to vhost 'v' refused for user 'u': connection "
-         "limit (1) is reached", message_queue.TOO_MANY_CONNECTIONS),
+         "limit (1) is reached", failures.TOO_MANY_CONNECTIONS),
         ('(0, 0): (320) CONNECTION_FORCED - vhost v is deleted',
          message_queue.NO_SUCH_VHOST),
         ('(0, 0): (320) CONNECTION_FORCED - closed',
@@ -192,7 +192,7 @@ class TestReasons:
         assert message_queue._reason(RuntimeError(text)) == reason
 
     @pytest.mark.parametrize('code, reason', [
-        (1040, dialects.TOO_MANY_CONNECTIONS), (1045, failures.LOGIN_REFUSED),
+        (1040, failures.TOO_MANY_CONNECTIONS), (1045, failures.LOGIN_REFUSED),
         (1049, dialects.NO_SUCH_DATABASE), (1047, dialects.NOT_READY),
         (2006, failures.CONNECTION_LOST), (4711, failures.FAILED)])
     def test_of_mysql(self, code, reason):
