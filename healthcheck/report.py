@@ -25,27 +25,33 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 import dataclasses
-import enum
-import math
+
+from healthcheck import history as history_module
+from healthcheck import status as status_module
 
 OK = 'OK'
 STALE = 'STALE'
 STARTING = 'STARTING'
 
+Status = status_module.Status
+History = history_module.History
 
-class Status(enum.IntEnum):
-    """How well something is, in the order of severity.
 
-    The words are those of draft-inadarei-api-health-check-06, section 3.
+@dataclasses.dataclass(frozen=True, slots=True)
+class Component:
+    """One of the many things that a check looks at, as a cell; for admins.
+
+    :param status: None while it is unknown
+    :param latency: of its last answer, in seconds
+    :param since: when it came to this status, in seconds since the epoch
     """
 
-    PASS = 0
-    WARN = 1
-    FAIL = 2
-
-    @property
-    def word(self) -> str:
-        return self.name.lower()
+    name: str
+    status: Status | None
+    reason: str = OK
+    detail: str = ''
+    latency: float | None = None
+    since: float | None = None
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -54,11 +60,13 @@ class Result:
 
     :param reason: short and fixed, fit for an anonymous caller
     :param detail: for admins and logs only; redacted by whoever made it
+    :param components: what the check looked at, one by one
     """
 
     status: Status
     reason: str = OK
     detail: str = ''
+    components: tuple[Component, ...] = ()
 
     @classmethod
     def ok(cls) -> Result:
@@ -81,6 +89,7 @@ class Verdict:
     critical: bool = True
     stale: bool = False
     time: float | None = None
+    per_worker: bool = False
 
     @property
     def weight(self) -> Status:
@@ -96,7 +105,7 @@ class Verdict:
     @classmethod
     def of(cls, name: str, status: Status, reason: str, *, label: str = '',
            critical: bool = True, stale: bool = False,
-           time: float | None = None) -> Verdict:
+           time: float | None = None, per_worker: bool = False) -> Verdict:
         """Word the public line.
 
         A line begins with ``OK`` as long as its check does not take the
@@ -112,23 +121,45 @@ class Verdict:
             line = OK
         elif status is Status.WARN or not critical:
             line = f'{OK} ({reason})'
-        return cls(name, status, line, reason, critical, stale, time)
+        return cls(name, status, line, reason, critical, stale, time,
+                   per_worker)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class CheckReport:
-    """One check as it was published."""
+    """One check as it was published.
+
+    :param judged_at: when the last verdict was reached, not when it was
+        published
+    :param ttl: for how many seconds that holds
+    :param per_worker: whether each worker judges it for itself
+    :param passes: how many probes in a row have found it well
+    :param fails: how many in a row have not
+    :param settled: whether it has passed once, or has failed for good
+    :param started_at: when the probe began that is still running
+    :param due_at: when the next one is due
+    :param latency: how many seconds the last answer took
+    :param history: None in what is published for anonymous callers
+    """
 
     name: str
     status: Status
     reason: str
     detail: str
     judged_at: float
-    """When the last verdict was reached, not when it was published."""
     ttl: float
     time: float
     label: str = ''
     critical: bool = True
+    per_worker: bool = False
+    passes: int = 0
+    fails: int = 0
+    settled: bool = True
+    started_at: float | None = None
+    due_at: float | None = None
+    latency: float | None = None
+    components: tuple[Component, ...] = ()
+    history: History | None = None
 
     @property
     def stale_at(self) -> float:
@@ -146,19 +177,42 @@ class CheckReport:
             if self.status is Status.PASS:
                 reason = STALE
         return Verdict.of(self.name, status, reason, label=self.label,
-                          critical=self.critical, stale=stale, time=self.time)
+                          critical=self.critical, stale=stale, time=self.time,
+                          per_worker=self.per_worker)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Prober:
+    """The process that probes. ``since`` is seconds since the epoch."""
+
+    pid: int
+    host: str
+    program: str
+    since: float
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Report:
-    """All checks of one prober, as published by one reference swap."""
+    """All checks of one prober, as published by one reference swap.
+
+    :param prober: who probed
+    :param refreshed_at: when the last round that somebody asked for began
+    """
 
     checks: tuple[CheckReport, ...]
+    prober: Prober | None = None
+    refreshed_at: float | None = None
 
-    def changes_at(self, now: float) -> float:
-        """The next time after ``now`` at which age alone changes a verdict."""
-        return min((c.stale_at for c in self.checks if c.stale_at > now),
-                   default=math.inf)
+    def brief(self) -> Report:
+        """What anonymous callers are answered from, and no more."""
+        return dataclasses.replace(self, checks=tuple(
+            dataclasses.replace(c, components=(), history=None)
+            for c in self.checks))
+
+    def stale(self, now: float) -> bool:
+        """Whether there are checks, and every one of them is stale."""
+        return bool(self.checks) and all(c.stale_at <= now
+                                         for c in self.checks)
 
 
 def judge(verdicts: Sequence[Verdict]) -> tuple[Status, list[Verdict]]:
@@ -167,10 +221,12 @@ def judge(verdicts: Sequence[Verdict]) -> tuple[Status, list[Verdict]]:
     The worst one counts, that on a check that is not critical as a warning
     at most. When every check that has an age is stale, the prober is dead
     and nothing is known any more: then each of them is a failure, and says
-    so in its line.
+    so in its line. What a worker knows of itself does not speak for a
+    backend, so it cannot keep the others from being that.
     """
     judged = list(verdicts)
     aged = [verdict for verdict in judged if verdict.time is not None]
+    aged = [verdict for verdict in aged if not verdict.per_worker] or aged
     if aged and all(verdict.stale for verdict in aged):
         judged = [verdict.failed() if verdict.stale else verdict
                   for verdict in judged]

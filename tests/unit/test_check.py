@@ -15,7 +15,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from healthcheck import check
+from healthcheck.probing import check
 from healthcheck import report
 
 Status = report.Status

@@ -23,8 +23,9 @@ from hypothesis import settings
 from hypothesis import strategies as st
 import pytest
 
-from healthcheck import check
-from healthcheck import monitor
+from healthcheck.probing import check
+from healthcheck.probing import monitor
+from healthcheck.probing import runner
 from healthcheck import report
 from tests.unit import world
 
@@ -131,20 +132,23 @@ def test_a_noncritical_failure_does_not_hold_back_the_first_report():
 
 
 def test_a_change_is_logged_once(caplog):
-    caplog.set_level(logging.INFO, 'healthcheck.monitor')
+    caplog.set_level(logging.INFO, 'healthcheck.probing.monitor')
     backend = world.Backend('database', lambda now: (
         world.OK if now < 30 or now > 90 else world.REFUSED, 0.01))
     here = world.World([backend], check.Policy())
     here.run(200)
     assert [r.getMessage() for r in caplog.records] == [
         'Healthcheck database: never run -> pass: OK',
-        'Healthcheck database: pass -> warn: CONNECTION REFUSED',
-        'Healthcheck database: warn -> fail: CONNECTION REFUSED',
-        'Healthcheck database: fail -> pass: OK']
+        'Healthcheck database: pass -> warn: CONNECTION REFUSED; it was pass '
+        'for 33.0 s',
+        'Healthcheck database: warn -> fail: CONNECTION REFUSED; it was warn '
+        'for 2.0 s',
+        'Healthcheck database: fail -> pass: OK; it was fail for 55.0 s']
 
 
 class Probe:
     label = ''
+    per_worker = False
 
     def __init__(self, name, act=lambda: report.Result.ok()):
         self.name = name
@@ -169,7 +173,12 @@ class Running:
         self._arrived = threading.Condition()
         self.last = None
         self.monitor = monitor.Monitor(probes, policy, self._take)
-        self.monitor.start()
+        self._thread = threading.Thread(target=self.monitor.run)
+        self._thread.start()
+
+    def stop(self):
+        for thread in [self._thread, *self.monitor.stop()]:
+            thread.join(5)
 
     def _take(self, published):
         with self._arrived:
@@ -196,7 +205,7 @@ def running():
         return made[-1]
     yield start
     for one in made:
-        one.monitor.stop(5)
+        one.stop()
 
 
 def raises(exc):
@@ -217,7 +226,7 @@ def test_a_bad_plugin_costs_its_own_check_only(running, act, detail):
     here = running(Probe('bad', act), Probe('good'))
     seen = here.wait(lambda c: c['bad'].status is Status.FAIL)
     assert seen['good'].status is Status.PASS
-    assert seen['bad'].reason == monitor.PROBE_ERROR
+    assert seen['bad'].reason == runner.PROBE_ERROR
     assert seen['bad'].detail == detail
 
 
@@ -252,7 +261,7 @@ def test_stop_closes_the_probes_and_ends_the_threads(running):
     before = set(threading.enumerate())
     here = running(*probes)
     here.wait(lambda c: True)
-    here.monitor.stop(5)
+    here.stop()
     assert all(probe.closed.is_set() for probe in probes)
     assert set(threading.enumerate()) <= before
 
@@ -267,19 +276,101 @@ def test_a_failing_publisher_does_not_end_probing(caplog):
             raise RuntimeError('rendering failed')
         again.set()
     one = monitor.Monitor([Probe('database')], QUICK, publish)
-    one.start()
+    thread = threading.Thread(target=one.run)
+    thread.start()
     try:
         assert again.wait(20)
     finally:
-        one.stop(5)
+        for each in [thread, *one.stop()]:
+            each.join(5)
     assert len([r for r in caplog.records if r.exc_info]) == 1
+
+
+class Starved:
+    """A clock, and the queue of a monitor that wakes up ``late``."""
+
+    def __init__(self, late):
+        self.now = 0.0
+        self.late = late
+        self.script = []
+
+    def __call__(self):
+        return self.now
+
+    def get(self, timeout):
+        self.now += timeout + self.late
+        if self.script:
+            return self.script.pop(0)()
+        raise queue.Empty
+
+    def get_nowait(self):
+        raise queue.Empty
+
+
+@pytest.fixture
+def starved():
+    """(monitor, time, reports) of one whose probe never comes back."""
+    def make(late):
+        time = Starved(late)
+        published = []
+
+        class Never:
+            def __init__(self, *args):
+                pass
+
+            def launch(self, one):
+                pass
+        made = monitor.Monitor(
+            [Probe('database')], check.Policy(fall=1, timeout=5.0),
+            published.append, clock=time, runner=Never)
+        made._events = time
+        return made, time, published
+    return make
+
+
+def turns(count):
+    left = iter(range(count))
+    return lambda: next(left, None) is not None
+
+
+def test_a_process_that_was_stopped_does_not_blame_the_backend(starved):
+    made, time, published = starved(0.0)
+    (one, _, _), = made._lanes
+
+    def stopped():  # for a minute, while a probe runs
+        time.now += 60
+        return one, report.Result.ok(), time.now
+    time.script = [stopped]
+    made.run(turns(1), 1.0)
+    assert published[-1].checks[0].status is Status.PASS
+    assert published[-1].checks[0].latency == pytest.approx(1.0)
+
+
+def test_a_process_that_is_starved_still_finds_a_hang(starved):
+    made, time, published = starved(0.5)
+    made.run(turns(20), 1.0)
+    assert published[-1].checks[0].reason == check.NO_ANSWER
+    assert 5.0 < time.now
+
+
+def test_what_has_come_is_taken_before_anything_is_overdue(starved):
+    made, time, published = starved(0.0)
+    (one, _, _), = made._lanes
+    finished_at = 4.9
+
+    def late():  # it came in time, and nobody had time for it
+        time.now = 5.05
+        return one, report.Result.ok(), finished_at
+    time.script = [late]
+    made.run(turns(2))
+    assert [c.reason for r in published for c in r.checks] == [check.SLOW]
 
 
 def test_waits_are_of_the_kind_that_a_green_service_replaces():
     """eventlet patches queue.Queue, and not queue.SimpleQueue."""
     one = monitor.Monitor([Probe('database')], QUICK, lambda published: None)
-    (_, _, runner), = one._lanes
-    assert type(one._events) is type(runner._orders) is queue.Queue
+    (_, _, lane), = one._lanes
+    assert type(one._events) is type(lane._orders) is queue.Queue
 
 
 def test_no_thread_to_be_had_is_a_failure_of_the_check():
@@ -296,3 +387,45 @@ def test_no_thread_to_be_had_is_a_failure_of_the_check():
     one.step()
     assert published[-1].checks[0].detail == "can't start new thread"
     assert published[-1].checks[0].status is Status.FAIL
+
+
+def test_who_takes_over_publishes_what_was_known(caplog):
+    caplog.set_level(logging.INFO, 'healthcheck.probing.monitor')
+    down = world.Backend('down', lambda now: (world.REFUSED, 0.0))
+    slow = world.Backend('slow', lambda now: (world.OK, 3.0))
+    first = world.World([down, slow], check.Policy())
+    first.run(20)
+    caplog.clear()
+    second = world.World([down, slow], check.Policy())
+    second.now = 20.0
+    second.monitor.restore(first.reports[-1][1])
+    down.running = slow.running = 0
+    second.run(20.5)
+    time, published = second.reports[0]
+    assert time == 20.0
+    assert {c.name: c.status for c in published.checks} == {
+        'down': Status.FAIL, 'slow': Status.WARN}
+    assert second.statuses('down') == [(20.0, Status.FAIL)]
+    assert not caplog.records  # nothing has changed
+
+
+def test_what_comes_late_is_taken_before_it_is_overwritten():
+    one = monitor.Monitor([Probe('database')], check.Policy(fall=1),
+                          lambda published: None, clock=lambda: 100.0,
+                          runner=lambda *args: None)
+    (made, _, _), = one._lanes
+    made.started(40.0)
+    one._hand_in(made, world.REFUSED, 41.0)
+    one.restore(report.Report((report.CheckReport(
+        'database', Status.PASS, 'OK', '', 99.0, 30.0, 1e9),)))
+    assert made.status is Status.PASS and not made.running
+
+
+def test_who_rests_gives_back_and_can_go_on(running):
+    probe = Probe('database')
+    here = running(probe)
+    here.wait(lambda c: True)
+    here.monitor.rest()
+    assert probe.closed.wait(20)
+    here.last = None
+    here.wait(lambda c: True)

@@ -18,8 +18,9 @@ from collections.abc import Callable
 import heapq
 import itertools
 
-from healthcheck import check
-from healthcheck import monitor
+from healthcheck import changes
+from healthcheck.probing import check
+from healthcheck.probing import monitor
 from healthcheck import report
 
 Behaviour = Callable[[float], 'tuple[report.Result, float | None]']
@@ -30,10 +31,21 @@ OK = report.Result.ok()
 REFUSED = report.Result.failed('CONNECTION REFUSED')
 
 
+class Clock:
+    """A clock that a test sets, in seconds."""
+
+    def __init__(self, now: float = 1000.0) -> None:
+        self.now = now
+
+    def __call__(self) -> float:
+        return self.now
+
+
 class Backend:
     """A probe, and the runner that runs it, in simulated time."""
 
     label = ''
+    per_worker = False
 
     def __init__(self, name: str, behaviour: Behaviour) -> None:
         self.name = name
@@ -60,7 +72,9 @@ class World:
     def __init__(self, backends: list[Backend], policy: check.Policy, *,
                  uniform: Callable[[float, float], float] = (
                      lambda low, high: high),
-                 noncritical: tuple[str, ...] = ()) -> None:
+                 noncritical: tuple[str, ...] = (),
+                 changed: Callable[[changes.StateChange], None] = (
+                     lambda change: None)) -> None:
         self.now = 0.0
         self.reports: list[tuple[float, report.Report]] = []
         self._events: list[tuple[float, int, Callable[[], None]]] = []
@@ -69,7 +83,7 @@ class World:
             backends, policy,
             lambda published: self.reports.append((self.now, published)),
             clock=lambda: self.now, wall_clock=lambda: 1e9 + self.now,
-            uniform=uniform, noncritical=noncritical,
+            uniform=uniform, noncritical=noncritical, changed=changed,
             runner=lambda probe, hand_in, clock: _Runner(self, probe))
 
     def run(self, until: float) -> None:

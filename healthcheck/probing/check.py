@@ -24,6 +24,7 @@ import dataclasses
 import math
 import random
 
+from healthcheck import history
 from healthcheck import report
 
 NO_ANSWER = 'NO ANSWER'
@@ -68,13 +69,14 @@ class Check:
     """The state of one check. Owned by one thread; reports are copies."""
 
     def __init__(self, name: str, policy: Policy, *, label: str = '',
-                 critical: bool = True,
+                 critical: bool = True, per_worker: bool = False,
                  uniform: Callable[[float, float], float] = random.uniform,
                  ) -> None:
         self.name = name
         self.policy = policy
         self._label = label
         self._critical = critical
+        self._per_worker = per_worker
         self._uniform = uniform
         self._failures = 0
         self._successes = 0
@@ -84,6 +86,8 @@ class Check:
         self._result: report.Result | None = None
         self._judged_at = 0.0
         self._time = 0.0
+        self._latency: float | None = None
+        self._history = history.History()
         self._given_up = False
         self._judge_by = math.inf
         self.due_at = 0.0
@@ -122,6 +126,35 @@ class Check:
         """The result the status rests on."""
         return self._result
 
+    def restore(self, last: report.CheckReport, now: float) -> None:
+        """Go on where another prober left off.
+
+        What it had counted holds as long as its verdict does; what it
+        remembers is kept in any case. The next probe is due at once.
+        """
+        if last.history is not None:
+            self._history = last.history
+        if now >= last.stale_at:
+            return
+        self._down = last.status is Status.FAIL
+        self._passed = last.settled and not self._down
+        self._failures, self._successes = last.fails, last.passes
+        self._result = report.Result(last.status, last.reason, last.detail,
+                                     last.components)
+        self._judged_at, self._time = last.judged_at, last.time
+        self._latency = last.latency
+
+    def hurry(self, now: float) -> None:
+        """Have the next probe at once, if none runs."""
+        if not self.running:
+            self.due_at = min(self.due_at, now)
+
+    def excuse(self, seconds: float) -> None:
+        """Leave out of account time in which a probe could not run."""
+        if self._started_at is not None:
+            self._started_at += seconds
+            self.due_at += seconds
+
     def started(self, now: float) -> None:
         self._started_at = now
         self._given_up = False
@@ -138,8 +171,11 @@ class Check:
         """
         assert self._started_at is not None
         started_at, self._started_at = self._started_at, None
-        latency = now - started_at
-        if self._given_up or latency >= self.policy.timeout:
+        latency = self._latency = now - started_at
+        late = self._given_up or latency >= self.policy.timeout
+        self._history = self._history.probed(
+            result.status is not Status.FAIL and not late, latency, time)
+        if late:
             if not self._given_up:
                 self._give_up(_no_answer(latency), now, time)
             if result.status is Status.FAIL:
@@ -176,7 +212,11 @@ class Check:
             name=self.name, status=self.status, reason=self._result.reason,
             detail=self._result.detail, judged_at=self._judged_at,
             ttl=self.policy.ttl, time=self._time, label=self._label,
-            critical=self._critical)
+            critical=self._critical, per_worker=self._per_worker,
+            passes=self._successes, fails=self._failures,
+            settled=self._passed or self._down, started_at=self._started_at,
+            due_at=self.due_at, latency=self._latency,
+            components=self._result.components, history=self._history)
 
     def _give_up(self, result: report.Result, now: float,
                  time: float) -> None:
@@ -201,18 +241,23 @@ class Check:
                        latency: float) -> report.Result:
         if result.status is Status.PASS and (
                 latency > self.policy.slow_threshold):
-            return report.Result(Status.WARN, SLOW,
-                                 f'answered after {latency:.2f} s')
+            return dataclasses.replace(
+                result, status=Status.WARN, reason=SLOW,
+                detail=f'answered after {latency:.2f} s')
         return result
 
     def _fail(self, result: report.Result, now: float, time: float) -> None:
+        before = self.status
         self._failures += 1
         self._successes = 0
         self._down = self._down or self._failures >= self.policy.fall
         self._result, self._judged_at, self._time = result, now, time
+        self._history = self._history.failed(self._transition())
+        self._note_change(before)
 
     def _succeed(self, result: report.Result, now: float,
                  time: float) -> None:
+        before = self.status
         self._successes += 1
         self._failures = 0
         self._passed = True
@@ -221,6 +266,16 @@ class Check:
         if not self._down:
             self._result = result
         self._judged_at, self._time = now, time
+        self._note_change(before)
+
+    def _note_change(self, before: Status | None) -> None:
+        if self.status is not before:
+            self._history = self._history.changed(self._transition())
+
+    def _transition(self) -> history.Transition:
+        assert self._result is not None and self.status is not None
+        return history.Transition(self._time, self.status,
+                                  self._result.reason, self._result.detail)
 
     def _next_start(self, started_at: float, now: float) -> float:
         confirming = (0 < self._failures and not self._down

@@ -1,0 +1,82 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""What probes for one process, and nobody else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+import threading
+import time as time_module
+
+from healthcheck.probing import monitor
+from healthcheck import report
+
+_TICK = 1.0
+"""The longest time, in seconds, between two signs of life."""
+
+MakeMonitor = Callable[[Callable[[report.Report], None]], monitor.Monitor]
+
+
+class Prober:
+    """Runs a monitor and keeps its last report.
+
+    :param make_monitor: makes the monitor, from what takes its reports
+    :param show: called with each report
+    :param clock: monotonic seconds
+    :ivar alive_at: when its thread was last seen to run, in monotonic
+        seconds
+    """
+
+    def __init__(self, make_monitor: MakeMonitor,
+                 show: Callable[[report.Report], None],
+                 clock: Callable[[], float] = time_module.monotonic) -> None:
+        self._monitor = make_monitor(self._publish)
+        self._show = show
+        self._clock = clock
+        self._stopping = threading.Event()
+        self._found: report.Report | None = None
+        self.alive_at = clock()
+
+    def run(self) -> None:
+        """Do what is to be done, until :meth:`stop` is called."""
+        self._monitor.run(self._goes_on, _TICK)
+
+    def stop(self) -> list[threading.Thread]:
+        """End :meth:`run`.
+
+        :return: the threads that end now
+        """
+        self._stopping.set()
+        return self._monitor.stop()
+
+    @property
+    def shared(self) -> bool:
+        """Whether every worker of the host knows the same."""
+        return False
+
+    def known(self) -> report.Report | None:
+        """The last report, with all that admins are told."""
+        return self._found
+
+    def refresh(self) -> None:
+        """Have everything probed now."""
+        self._monitor.refresh()
+
+    def _goes_on(self) -> bool:
+        self.alive_at = self._clock()
+        return not self._stopping.is_set()
+
+    def _publish(self, found: report.Report) -> None:
+        """Take a report of this process's monitor."""
+        self._found = found
+        self._show(found)

@@ -1,0 +1,83 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""Whether the server lets the threads of a process run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from collections.abc import Sequence
+import os
+import time
+
+from oslo_log import log as logging
+
+from healthcheck.probing import prober as prober_module
+
+LOG = logging.getLogger(__name__)
+
+STALLED = 5.0
+"""Seconds that a thread may not have run for before it is said not to run."""
+
+
+class Threads:
+    """What is known of a process's threads; complains once.
+
+    :param probers: those that have one
+    :param clock: monotonic seconds
+    :ivar run_always: whether they run while nobody asks the process for
+        anything
+    """
+
+    def __init__(self, probers: Sequence[prober_module.Prober],
+                 clock: Callable[[], float] = time.monotonic) -> None:
+        self._probers = probers
+        self._clock = clock
+        self._complained = False
+        self.run_always = _run_always()
+
+    def stalled(self) -> bool:
+        """Whether they do not run."""
+        if not self.run_always:
+            self._complain('uWSGI does not let threads run between requests')
+            return True
+        quiet = self._clock() - max(
+            (prober.alive_at for prober in self._probers),
+            default=self._clock())
+        if quiet < STALLED:
+            return False
+        self._complain(f'its thread has not run for {quiet:.0f} s')
+        return True
+
+    def _complain(self, why: str) -> None:
+        if self._complained:
+            return
+        self._complained = True
+        LOG.error('Healthcheck: process %(pid)s cannot probe: %(why)s. The '
+                  'server has to let threads run, as uWSGI does with '
+                  '"enable-threads = true"; or let "healthcheck-agent" '
+                  'probe for it.', {'pid': os.getpid(), 'why': why})
+
+
+def _run_always() -> bool:
+    """Whether threads run between requests.
+
+    uWSGI before 2.0.27 keeps the interpreter to itself then, unless told
+    otherwise. Nothing else tells: during a request threads run, those that
+    waited for it first, so a heartbeat looks fresh, and backends slow.
+    Measured with 2.0.21 and 2.0.31; its ``opt`` does not tell either.
+    """
+    try:
+        import uwsgi  # only there in a process of uWSGI
+    except ImportError:
+        return True
+    return bool(getattr(uwsgi, 'has_threads', True))

@@ -1,0 +1,129 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""A server that lets no threads run is found out, and said once."""
+
+import sys
+import types
+
+import pytest
+
+from healthcheck import engine
+from healthcheck.host import group as group_module
+from healthcheck.host import sharing
+from healthcheck.probing import check
+from healthcheck.probing import threads
+from healthcheck import render
+from healthcheck import report
+from healthcheck import switches
+from tests.unit import world
+
+
+def prober(alive_at):
+    return types.SimpleNamespace(alive_at=alive_at)
+
+
+@pytest.fixture
+def uwsgi(monkeypatch):
+    def make(**attributes):
+        monkeypatch.setitem(sys.modules, 'uwsgi',
+                            types.SimpleNamespace(**attributes))
+    return make
+
+
+def test_they_run():
+    assert not threads.Threads([prober(999.0)], world.Clock()).stalled()
+    assert not threads.Threads([], world.Clock()).stalled()
+
+
+def test_they_do_not(caplog):
+    clock = world.Clock()
+    seen = threads.Threads([prober(999.0), prober(990.0)], clock)
+    clock.now += 10
+    assert seen.stalled() and seen.stalled()
+    record, = caplog.records
+    assert 'has not run for 11 s' in record.getMessage()
+    assert 'enable-threads = true' in record.getMessage()
+
+
+@pytest.mark.parametrize('has_threads, stalled', [(0, True), (1, False)])
+def test_uwsgi_tells(uwsgi, has_threads, stalled):
+    uwsgi(has_threads=has_threads)
+    seen = threads.Threads([prober(1000.0)], world.Clock())
+    assert seen.stalled() is stalled
+
+
+def test_a_uwsgi_that_does_not_tell(uwsgi):
+    uwsgi()
+    assert not threads.Threads([prober(1000.0)], world.Clock()).stalled()
+
+
+class Probe:
+    label = ''
+    per_worker = False
+
+    def __init__(self, name, per_worker=False):
+        self.name = name
+        self.per_worker = per_worker
+
+    def probe(self):
+        raise AssertionError('nothing is to be probed')
+
+
+@pytest.fixture
+def threadless(uwsgi, tmp_path):
+    """An engine in a process whose threads do not run."""
+    uwsgi(has_threads=0)
+    group = group_module.Group(str(tmp_path), 'a' * 64, 4.0)
+
+    def make(*probes, group=group):
+        settings = types.SimpleNamespace(
+            startup_wait=5.0, noncritical=[], detailed=False)
+        return engine.Engine(
+            [probe.name for probe in probes], probes, check.Policy(),
+            settings, switches.Switches([], settings, []), group)
+    make.agent = sharing.Sharing(group)
+    return make
+
+
+def text(made):
+    page = made.pages(()).ready.pages[render.TEXT]
+    return page.status[:3], page.body[0].decode()
+
+
+@pytest.mark.parametrize('shared', [True, False])
+def test_no_threads_is_a_failure_at_once(threadless, shared):
+    made = (threadless(Probe('database')) if shared
+            else threadless(Probe('database'), group=None))
+    made.start()
+    assert text(made) == ('503', engine.NOT_RUNNING)
+
+
+def test_no_threads_are_needed_where_somebody_else_probes(threadless):
+    assert threadless.agent.elect()
+    now = engine.time.monotonic()
+    threadless.agent.publish(report.Report((report.CheckReport(
+        'database', report.Status.PASS, 'OK', '', now, 30.0, 1e9),)))
+    made = threadless(Probe('database'), Probe('worker', per_worker=True))
+    made.start()
+    assert text(made) == ('200', 'OK\nOK (PROBES NOT RUNNING)')
+    assert [one.name for one in made.known().checks] == ['database', 'worker']
+
+
+def test_a_report_that_goes_stale_is_no_answer(threadless):
+    assert threadless.agent.elect()
+    now = engine.time.monotonic()
+    made = threadless(Probe('database'))
+    made.start()
+    threadless.agent.publish(report.Report((report.CheckReport(
+        'database', report.Status.PASS, 'OK', '', now - 31, 30.0, 1e9),)))
+    assert text(made) == ('503', engine.NOT_RUNNING)
