@@ -14,20 +14,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from collections.abc import Set
-import difflib
+from collections.abc import Mapping
 from typing import Any
 
-import stevedore
-from stevedore import extension
-
 from healthcheck import config
+from healthcheck import entrypoints
 from healthcheck import exceptions
-from healthcheck import monitor
+from healthcheck import opts
 from healthcheck.plugins import base
 from healthcheck.plugins import foreign
-from healthcheck import redact
+from healthcheck.probing import monitor
 from healthcheck import switches
 
 NAMESPACE = 'oslo.middleware.healthcheck'
@@ -41,23 +37,33 @@ class Backends:
     What is wrong is added to ``view.problems``, so that all of it comes in
     one error; nothing is opened.
 
+    :param more: further checks that are read per request, by name; their
+        lines come last
     :ivar names: the checks in their order, repeated ones included
     :ivar foreign: whether any of them comes from others
+    :ivar probed: whether there are probes that workers can share
     """
 
-    def __init__(self, view: config.View) -> None:
+    def __init__(self, view: config.View,
+                 more: Mapping[str, switches.Switch] | None = None) -> None:
         self._view = view
         self.names = [name.strip() for name in view.healthcheck.backends
                       if name.strip()]
-        self._check_names()
+        self._check_names(more or {})
         self.switches = switches.Switches(
             [name for name in dict.fromkeys(self.names)
-             if name in switches.KINDS], view.healthcheck, view.problems)
-        self._plugins = self._load(
+             if name in switches.KINDS], view.healthcheck, view.problems,
+            more)
+        self._plugins = entrypoints.load(
+            NAMESPACE, 'backends', 'plugin',
             [name for name in dict.fromkeys(self.names)
-             if name not in switches.KINDS and name not in RESERVED])
+             if name not in switches.KINDS and name not in RESERVED
+             and name not in (more or {})], view.problems)
+        self.names += more or {}
+        probes = self.make_probes(0)
         self.foreign = any(isinstance(probe, foreign.ForeignProbe)
-                           for probe in self.make_probes(0))
+                           for probe in probes)
+        self.probed = any(not probe.per_worker for probe in probes)
         view.problems.extend(base.policy_problems(
             base.policy_of(view.healthcheck)))
 
@@ -84,36 +90,16 @@ class Backends:
         except exceptions.ConfigError as exc:
             problems.extend(p for p in exc.problems if p not in problems)
         except Exception as exc:
-            problems.append(_cannot_load(name, exc))
+            problems.append(entrypoints.cannot_load('backends', name, exc))
         return None
 
-    def _load(self, names: Sequence[str]) -> dict[str, Any]:
-        failed: dict[str, BaseException] = {}
-
-        def note(manager: object, entry: Any, exc: BaseException) -> None:
-            failed[entry.name] = exc
-        manager: Any = stevedore.NamedExtensionManager(
-            NAMESPACE, list(names), name_order=True,
-            on_load_failure_callback=note,
-            # stevedore counts those that failed to load among the missing.
-            on_missing_entrypoints_callback=lambda missing: (
-                self._report_missing(missing - failed.keys())))
-        self._view.problems.extend(
-            _cannot_load(name, exc) for name, exc in failed.items())
-        return {ext.name: ext.plugin for ext in manager}
-
-    def _report_missing(self, names: Set[str]) -> None:
-        known = sorted({entry.name for entry in extension.ExtensionManager(
-            NAMESPACE, invoke_on_load=False).list_entry_points()})
-        for name in sorted(names):
-            near = difflib.get_close_matches(name, known, 1)
-            self._view.problems.append(
-                f'backends = {name!r}: there is no such plugin'
-                + (f'; did you mean {near[0]}?' if near else '')
-                + f' (installed: {", ".join(known)})')
-
-    def _check_names(self) -> None:
+    def _check_names(self, more: Mapping[str, switches.Switch]) -> None:
         problems = self._view.problems
+        for name in more:
+            if name in self.names:
+                problems.append(
+                    f'backends = {name!r}: a check of that name is there '
+                    f'already, and needs no backend')
         for name in RESERVED:
             if name in self.names:
                 problems.append(
@@ -124,13 +110,7 @@ class Backends:
             problems.append('backends: disable_by_file and enable_by_files '
                             'exclude each other; keep one of them')
         for name in self._view.healthcheck.noncritical:
-            if name not in self.names:
+            if name not in (*self.names, *more, *opts.NONCRITICAL):
                 problems.append(
                     f'noncritical = {name!r}: there is no such check '
                     f'(backends: {", ".join(self.names) or "none"})')
-
-
-def _cannot_load(name: str, exc: BaseException) -> str:
-    text = redact.Redactor()(exc)
-    return f'backends = {name!r}: cannot be loaded: {type(exc).__name__}: ' \
-           f'{text}'

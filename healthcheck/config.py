@@ -33,8 +33,8 @@ from healthcheck import exceptions
 from healthcheck import opts
 
 # What oslo.middleware reads in a section to find the service's configuration.
-_PROJECT_KEYS = ('oslo_config_project', 'oslo_config_file',
-                 'oslo_config_program')
+PROJECT_KEYS = ('oslo_config_project', 'oslo_config_file',
+                'oslo_config_program')
 
 
 def service_conf(section: Mapping[str, Any]) -> cfg.ConfigOpts:
@@ -73,6 +73,11 @@ class View:
         self.problems: list[str] = []
         self._known: dict[str, cfg.Opt] = {}
         self.register_opts(opts.all_opts(), group=opts.GROUP)
+
+    @property
+    def options(self) -> Mapping[str, cfg.Opt]:
+        """Every option of group ``healthcheck`` that is read, by name."""
+        return types.MappingProxyType(self._known)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.service, name)
@@ -116,7 +121,7 @@ class View:
             like no option of ours may then be one of theirs
         """
         for name in names:
-            if name in self._known or name in _PROJECT_KEYS:
+            if name in self._known or name in PROJECT_KEYS:
                 continue
             near = difflib.get_close_matches(name, self._known, 1, 0.8)
             if near or not foreign:

@@ -10,59 +10,46 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""What runs in one process: a monitor, and the board that it writes to."""
+"""What runs in one process: probers, and the board that they write to."""
 
 from __future__ import annotations
 
 import atexit
 from collections.abc import Callable
 from collections.abc import Sequence
+import dataclasses
+import functools
+import math
 import os
+import socket
+import sys
 import threading
-from typing import Any, Generic, TypeVar
+import time
+from typing import Any
 
 from oslo_log import log as logging
 
-from healthcheck import check
-from healthcheck import monitor
+from healthcheck.host import group as group_module
+from healthcheck.host import hostprober
+from healthcheck import listeners
 from healthcheck import pages
+from healthcheck.probing import check
+from healthcheck.probing import monitor
+from healthcheck.probing import prober as prober_module
+from healthcheck.probing import rounds
+from healthcheck.probing import threads as threads_module
+from healthcheck import report
 from healthcheck import switches
 
 LOG = logging.getLogger(__name__)
 
-T = TypeVar('T')
+NOT_RUNNING = 'PROBES NOT RUNNING'
+
+# Seconds between two looks of somebody who waits for a round.
+_LOOK = 0.02
 
 # Seconds that the end of a process waits for probes to close.
 _EXIT_WAIT = 0.5
-
-
-class PerProcess(Generic[T]):
-    """One ``T`` for each process, made by whoever asks first in it.
-
-    A server may fork at any moment, and uWSGI calls no ``register_at_fork``
-    hook, so the process is asked for at each access. What was made before a
-    fork is kept and not used: to let it go would close connections that the
-    parent goes on using. There is no lock that a fork could inherit locked.
-
-    :param make: makes a ``T`` that has started nothing yet: when two
-        threads ask at once, two are made and one is dropped
-    """
-
-    def __init__(self, make: Callable[..., T]) -> None:
-        self._make = make
-        self._made: dict[int, T] = {}
-
-    def get(self, *args: Any) -> T:
-        """The ``T`` of this process; ``args`` go to ``make``."""
-        pid = os.getpid()
-        made = self._made.get(pid)
-        if made is None:
-            made = self._made.setdefault(pid, self._make(*args))
-        return made
-
-    def peek(self) -> T | None:
-        """The ``T`` of this process, if it has one."""
-        return self._made.get(os.getpid())
 
 
 class Engine:
@@ -73,50 +60,182 @@ class Engine:
     :param policy: how they are probed
     :param settings: the values of group ``[healthcheck]``
     :param file_switches: those that are read per request
+    :param group: who shares a prober; None if this process is to have one
+        of its own
+    :param audience: who is told when a shared check changes, by the process
+        that probes it
     """
 
     def __init__(self, names: Sequence[str], probes: Sequence[monitor.Probe],
                  policy: check.Policy, settings: Any,
-                 file_switches: switches.Switches) -> None:
-        self.board = pages.Board(names, file_switches, probed=bool(probes),
-                                 detailed=settings.detailed)
-        self.started = not probes
-        self._starting = threading.Lock()
+                 file_switches: switches.Switches,
+                 group: group_module.Group | None = None,
+                 audience: listeners.Audience | None = None) -> None:
+        shared = [probe for probe in probes if not probe.per_worker]
+        own = [probe for probe in probes if probe.per_worker]
+        nothing = report.Report(())
+        self._board = pages.Board(names, file_switches, pages.Reports(
+            None if shared else nothing, None if own else nothing),
+            detailed=settings.detailed)
+        self._names = names
+        self._policy = policy
         self._startup_wait: float = settings.startup_wait
-        self._monitor = monitor.Monitor(
-            probes, policy, self.board.publish,
-            noncritical=settings.noncritical) if probes else None
+        self._starting = threading.Lock()
+        self._began_at: float | None = None
+        self._running: dict[prober_module.Prober, threading.Thread] = {}
+        self._own = own
+        self._audience = audience or listeners.Audience([])
+        self.process = report.Prober(
+            os.getpid(), socket.gethostname(), os.path.basename(sys.argv[0]),
+            time.time())
+        """The process that this is, which may be the one that probes."""
+
+        def make_monitor(probes: Sequence[monitor.Probe],
+                         publish: Callable[[report.Report], None],
+                         **more: Any) -> monitor.Monitor:
+            return monitor.Monitor(
+                probes, policy, publish, noncritical=settings.noncritical,
+                prober=self.process, **more)
+        make_shared = functools.partial(make_monitor, shared,
+                                        changed=self._audience.changed)
+        self._probers: list[prober_module.Prober] = []
+        self._look: Callable[[], None] | None = None
+        self._common: prober_module.Prober | None = None
+        if shared and group is not None:
+            self._common = for_host = hostprober.HostProber(
+                group, policy, make_shared, self._board.publish)
+            self._look = for_host.look
+        elif shared:
+            self._common = prober_module.Prober(make_shared,
+                                                self._board.publish)
+        if self._common is not None:
+            self._probers.append(self._common)
+        if own:
+            self._probers.append(prober_module.Prober(
+                functools.partial(make_monitor, own),
+                self._board.publish_own))
+        self._threads = threads_module.Threads(self._probers)
+        self.started = not self._probers
 
     def start(self) -> None:
         """Start probing and wait ``startup_wait`` for the first report.
 
-        Whoever comes while another thread does so goes on at once.
+        Whoever comes while that is so waits as well, as long as it lasts.
         """
-        if not self._starting.acquire(blocking=False):
-            return
-        try:
-            if self.started:
-                return
-            assert self._monitor is not None
+        with self._starting:  # for as long as it takes to start a thread
             try:
-                self._monitor.start()
+                if self._began_at is None:
+                    self._begin()
             except RuntimeError as exc:
                 LOG.error('Healthcheck cannot start probing and answers 503 '
                           'until it can: %s', exc)
-                return
+        if self._began_at is not None:
+            self._board.reported.wait(max(
+                0.0, self._began_at + self._startup_wait - time.monotonic()))
             self.started = True
+
+    def _begin(self) -> None:
+        """:raises RuntimeError: if the process can start no thread"""
+        if self._look is not None:
+            self._look()  # where another process probes already
+        if self._threads.run_always:
+            for prober in self._probers:
+                if prober not in self._running:
+                    thread = threading.Thread(
+                        target=prober.run, daemon=True,
+                        name='healthcheck-monitor')
+                    thread.start()
+                    self._running[prober] = thread
             atexit.register(self._stop_at_exit, os.getpid())
-            self.board.reported.wait(self._startup_wait)
-        finally:
-            self._starting.release()
+            self._began_at = time.monotonic()
+        else:
+            # What this worker cannot find of itself is no reason to take it
+            # out, as long as somebody else tells of the backends.
+            self._board.publish_own(report.Report(tuple(
+                report.CheckReport(
+                    probe.name, report.Status.WARN, NOT_RUNNING, '',
+                    time.monotonic(), math.inf, time.time(), probe.label,
+                    per_worker=True) for probe in self._own)))
+            self._began_at = -math.inf
+
+    def pages(self, state: switches.State) -> pages.Pages:
+        """The pages that hold now, for what the file switches say now."""
+        if self._look is not None:
+            self._look()
+        shown = self._board.pages(state)
+        if shown.unknown and self.started and self._threads.stalled():
+            return self._board.without(NOT_RUNNING)
+        return shown
+
+    @property
+    def shared(self) -> bool:
+        """Whether every worker of the host answers from one report.
+
+        What each of them finds of itself does not count.
+        """
+        return self._common is None or self._common.shared
+
+    def known(self) -> report.Report | None:
+        """All that is known, for admins; None before there is a report."""
+        reports = [prober.known() for prober in self._probers]
+        if not self._threads.run_always:
+            # There is one of the checks that are shared, if any.
+            reports = [each for each in reports if each is not None]
+            reports.append(self._board.reports.own)
+        if None in reports:
+            return None
+        found = {one.name: one for each in reports if each is not None
+                 for one in each.checks}
+        return dataclasses.replace(
+            reports[0] if reports and reports[0] else report.Report(()),
+            checks=tuple(found[name] for name in self._names
+                         if name in found))
+
+    @property
+    def alive_at(self) -> float:
+        """When the thread that is quiet for longest was seen to run."""
+        return min((prober.alive_at for prober in self._probers),
+                   default=math.inf)
+
+    def refresh(self) -> None:
+        """Have everything probed, and wait until it was.
+
+        However many ask, in however many processes, there is one round a
+        second. A check that hangs is waited for no longer than its timeout.
+        """
+        asked_at = time.monotonic()
+        for prober in self._probers:
+            prober.refresh()
+        enough = asked_at - rounds.SHARED_FOR
+        deadline = asked_at + self._policy.timeout + rounds.SHARED_FOR
+        while time.monotonic() < deadline:
+            if self._look is not None:
+                self._look()
+            reports = [self._board.reports.shared]
+            if self._threads.run_always:
+                reports.append(self._board.reports.own)
+            if all(found is not None and (
+                    not found.checks or (found.refreshed_at or 0) >= enough)
+                    for found in reports):
+                return
+            time.sleep(_LOOK)
+
+    def stop(self, timeout: float = 0.0) -> None:
+        """Stop probing; what probes hold is given back in their threads.
+
+        :param timeout: how long to wait for the threads, in seconds. One
+            that hangs in a backend is left behind: it is a daemon.
+        """
+        deadline = time.monotonic() + timeout
+        threads = list(self._running.values())
+        for prober in self._probers:
+            threads += prober.stop()
+        threads += self._audience.stop()
+        for thread in threads:
+            thread.join(max(0.0, deadline - time.monotonic()))
 
     def _stop_at_exit(self, pid: int) -> None:
         # So that servers see a connection that was closed, and log none
         # that was lost. A child that was forked inherits the hook.
         if os.getpid() == pid:
             self.stop(_EXIT_WAIT)
-
-    def stop(self, timeout: float = 0.0) -> None:
-        """Stop probing; wait ``timeout`` seconds at most for its threads."""
-        if self._monitor is not None:
-            self._monitor.stop(timeout)

@@ -23,12 +23,17 @@ from oslo_config import cfg
 from oslo_log import log as logging
 
 from healthcheck import access
+from healthcheck import admin
+from healthcheck.auth import gate
 from healthcheck import backends
 from healthcheck import config
 from healthcheck import engine
+from healthcheck import listeners
 from healthcheck.plugins import base
+from healthcheck import processes
 from healthcheck import render
 from healthcheck import report
+from healthcheck import switches as switches_module
 
 if TYPE_CHECKING:
     from _typeshed import wsgi
@@ -54,6 +59,7 @@ class Healthcheck:
         answers relative to where it is mounted
     :param conf: the options of a section as a dict, or the service's
         ``ConfigOpts``
+    :param switches: further checks that are read per request, by name
     :param own_names: which keys of the dict are meant for us; a paste
         file's ``[DEFAULT]`` may hold others. Default: all of them.
     :ivar policy: how checks are probed and judged; ``policy.detection`` is
@@ -64,6 +70,7 @@ class Healthcheck:
 
     def __init__(self, application: wsgi.WSGIApplication | None,
                  conf: Mapping[str, Any] | cfg.ConfigOpts | None = None, *,
+                 switches: Mapping[str, switches_module.Switch] | None = None,
                  own_names: Iterable[str] | None = None) -> None:
         service = conf if isinstance(conf, cfg.ConfigOpts) else None
         section = dict(conf or {}) if service is None else {}
@@ -75,20 +82,25 @@ class Healthcheck:
                                 view.problems),
             settings.ignore_proxied_requests)
         self._open = self._access.open
-        self._checks = backends.Backends(view)
+        self._checks = backends.Backends(view, switches)
         self._path = _path(settings.path, view.problems) if application else ''
+        self._listeners = listeners.Listeners(view)
         view.reject_unknown(section if own_names is None else own_names,
                             foreign=self._checks.foreign)
+        doorkeeper = gate.Gate(view)
         view.check()
         self._view = view
         self.policy = base.policy_of(settings)
-        self._engine = engine.PerProcess(self._make_engine)
+        self._group = (base.group_of(view, settings.backends)
+                       if self._checks.probed else None)
+        self._engine = processes.PerProcess(self._make_engine)
         self._prefix = self._path + '/'
         self._views = self._name_views()
+        self._admin = admin.Admin(self._started, doorkeeper, view,
+                                  self.policy, self._checks.switches)
         self._live = render.View(
             [report.Verdict.of('live', report.Status.PASS, report.OK)],
             report.Status.PASS)
-        self._not_found = render.not_found()
         self._log_set_up()
 
     @classmethod
@@ -123,10 +135,24 @@ class Healthcheck:
                 return self._application(environ, start_response)
         if not (self._open or self._access.allows(environ)):
             return self._application(environ, start_response)
-        page = (self._not_found if name is None
-                else self._page(name, environ))
+        page = (self._admin.page(path[len(self._path):], environ)
+                if name is None else self._page(name, environ))
         start_response(page.status, list(page.headers))
-        return page.body
+        return page.body if environ['REQUEST_METHOD'] != 'HEAD' else ()
+
+    def probed(self, environ: wsgi.WSGIEnvironment) -> report.Status | None:
+        """The status of all that is probed; None before the first report.
+
+        What is read per request, as a file switch, is left out. Nothing but
+        the report is looked at.
+        """
+        pages = self._started(environ).pages(
+            self._checks.switches.state(environ))
+        if not pages.verdicts:
+            return None
+        read = self._checks.switches.names
+        return report.judge([verdict for verdict in pages.verdicts
+                             if verdict.name not in read])[0]
 
     def stop(self, timeout: float = 0.0) -> None:
         """Stop probing in this process.
@@ -136,6 +162,13 @@ class Healthcheck:
         running = self._engine.peek()
         if running is not None:
             running.stop(timeout)
+
+    def _started(self, environ: wsgi.WSGIEnvironment) -> engine.Engine:
+        """The engine of this process, which its first request starts."""
+        running = self._engine.get(environ)
+        if not running.started:
+            running.start()
+        return running
 
     def _page(self, name: str, environ: wsgi.WSGIEnvironment) -> render.Page:
         method = environ['REQUEST_METHOD']
@@ -148,10 +181,8 @@ class Healthcheck:
         if name == LIVE:
             view = self._live
         else:
-            running = self._engine.get(environ)
-            if not running.started:
-                running.start()
-            pages = running.board.pages(self._checks.switches.state(environ))
+            pages = self._started(environ).pages(
+                self._checks.switches.state(environ))
             if name == READY:
                 view = pages.ready
             elif name == READY_EXCLUDING:
@@ -177,7 +208,8 @@ class Healthcheck:
         return engine.Engine(
             self._checks.names,
             self._checks.make_probes(int(port) if port.isdecimal() else 0),
-            self.policy, self._view.healthcheck, self._checks.switches)
+            self.policy, self._view.healthcheck, self._checks.switches,
+            self._group, self._listeners.make())
 
     def _log_set_up(self) -> None:
         if not self._checks.names:
@@ -207,4 +239,4 @@ def _nothing_below(environ: wsgi.WSGIEnvironment,
     """Answer what an app declines: there is nobody to pass it on to."""
     page = render.not_found()
     start_response(page.status, list(page.headers))
-    return page.body
+    return page.body if environ['REQUEST_METHOD'] != 'HEAD' else ()

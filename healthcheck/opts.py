@@ -24,6 +24,9 @@ from oslo_middleware.healthcheck import opts as oslo_opts
 
 GROUP = 'healthcheck'
 
+NONCRITICAL = ['worker']
+"""The checks that warn by default."""
+
 _PATH_OPT = cfg.StrOpt(
     'path',
     default='/healthcheck',
@@ -77,13 +80,33 @@ PROBE_OPTS = [
     cfg.FloatOpt(
         'startup_wait',
         default=1.0, min=0.0, max=60,
-        help='Seconds that the first request of a process may wait for the '
-             'first report, before it is answered 503 STARTING.'),
+        help='Seconds that the first request of a process, and those that '
+             'come beside it, may wait for the first report, before they are '
+             'answered 503 STARTING.'),
     cfg.ListOpt(
         'noncritical',
-        default=[],
+        default=NONCRITICAL,
         help='Names of checks whose failure is a warning for the node: it '
              'stays in the balancer.'),
+]
+
+SHARING_OPTS = [
+    cfg.StrOpt(
+        'sharing',
+        default='host', choices=[
+            ('host', 'One process of a host probes, and the others answer '
+                     'from its report, where a place for that is known (see '
+                     '"state_path"); otherwise as with "process".'),
+            ('process', 'Each worker process probes for itself.')],
+        help='Who probes. Those processes share that have the same options '
+             'and configuration files, and run as the same user.'),
+    cfg.StrOpt(
+        'state_path',
+        help='A directory in which the workers of a service share a report; '
+             'a directory of mode 700 is made in it. It has to be on a local '
+             'file system, best one in memory. Default: [oslo_concurrency]'
+             'lock_path of the service, else $RUNTIME_DIRECTORY, which '
+             'systemd sets.'),
 ]
 
 DATABASE_OPTS = [
@@ -114,6 +137,57 @@ MESSAGE_QUEUE_OPTS = [
              '[DEFAULT]transport_url of the service.'),
 ]
 
+ACCESS_OPTS = [
+    cfg.ListOpt(
+        'detail_source_ranges',
+        default=[],
+        help='Networks whose hosts see the details without a token. A request '
+             'with any header of a proxy, as X-Forwarded-For, needs a token.'),
+    cfg.ListOpt(
+        'metrics_source_ranges',
+        default=[],
+        help='Networks whose hosts see the metrics without a token. A request '
+             'with any header of a proxy, as X-Forwarded-For, needs a token.'),
+]
+
+LISTENER_OPTS = [
+    cfg.ListOpt(
+        'listeners',
+        default=[],
+        help='Who is told when a check changes its status, by the process '
+             'that probes: names of entry points in '
+             'openstack.healthcheck.listeners. "notification" emits a '
+             'notification of oslo.messaging, and needs '
+             '[oslo_messaging_notifications]driver to be set.'),
+]
+
+WORKER_OPTS = [
+    cfg.FloatOpt(
+        'worker_max_descriptors',
+        default=0.9, min=0.01, max=1.0,
+        help='The part of its limit of open descriptors (RLIMIT_NOFILE) '
+             'above which a worker process is not well. At the limit it can '
+             'accept no connection and open no file.'),
+    cfg.FloatOpt(
+        'worker_max_memory',
+        default=0.95, min=0.01, max=1.0,
+        help='The part of its cgroup\'s memory limit, or that of a cgroup '
+             'above it, beyond which a worker process is not well. Page cache '
+             'that can be taken back is not counted. At the limit the kernel '
+             'kills a process.'),
+    cfg.FloatOpt(
+        'worker_max_tasks',
+        default=0.9, min=0.01, max=1.0,
+        help='The part of its cgroup\'s limit of threads (pids.max), or that '
+             'of a cgroup above it, beyond which a worker process is not '
+             'well. At the limit no thread or process can be started.'),
+    cfg.IntOpt(
+        'worker_max_threads',
+        default=0, min=0,
+        help='How many threads a worker process may have; with more it is '
+             'not well. 0: as many as it likes.'),
+]
+
 
 def all_opts() -> list[cfg.Opt]:
     """Every option that this package reads, oslo.middleware's included."""
@@ -126,8 +200,12 @@ def all_opts() -> list[cfg.Opt]:
 def _own_opts() -> list[cfg.Opt]:
     # oslo.middleware before 7.0 defines "path" itself.
     taken = {opt.dest for opt in oslo_opts.HEALTHCHECK_OPTS}
-    return [opt for opt in (_PATH_OPT, *PROBE_OPTS, *DATABASE_OPTS,
-                            *MESSAGE_QUEUE_OPTS) if opt.dest not in taken]
+    return [opt for opt in (_PATH_OPT, *PROBE_OPTS, *SHARING_OPTS,
+                            *DATABASE_OPTS,
+                            *MESSAGE_QUEUE_OPTS, *ACCESS_OPTS,
+                            *LISTENER_OPTS,
+                            *WORKER_OPTS)
+            if opt.dest not in taken]
 
 
 def list_opts() -> list[tuple[str, list[cfg.Opt]]]:

@@ -21,6 +21,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from collections.abc import Mapping
 from collections.abc import Sequence
+import dataclasses
 import math
 import re
 import threading
@@ -39,38 +40,62 @@ _MAX_EXCLUDED = 16
 _MAX_NOTES = 4
 
 
-class Pages:
-    """The pages of one report, for one state of the file switches.
+@dataclasses.dataclass(frozen=True, slots=True)
+class Reports:
+    """What is known in a process. None is a report that is to come.
 
-    :param names: the configured checks, in the order of their lines
-    :param published: the report; None before there is one
-    :param switched: the verdicts of the file switches
-    :param now: when the report is judged, in monotonic seconds
-    :ivar verdicts: on each check; empty before there is a report
-    :ivar expires_at: when age changes one of them
+    :param shared: what one prober has found for all of them
+    :param own: what the process has found of itself
     """
 
-    def __init__(self, names: Sequence[str],
-                 published: report.Report | None,
+    shared: report.Report | None
+    own: report.Report | None
+
+    @property
+    def checks(self) -> list[report.CheckReport] | None:
+        """All of them; None before every report is there."""
+        if self.shared is None or self.own is None:
+            return None
+        return [*self.shared.checks, *self.own.checks]
+
+
+_NOTHING = Reports(None, None)
+
+
+class Pages:
+    """The pages of what is known, for one state of the file switches.
+
+    :param names: the configured checks, in the order of their lines
+    :param switched: the verdicts of the file switches
+    :param now: when the reports are judged, in monotonic seconds
+    :param reason: what is said while there is no report
+    :ivar verdicts: on each check; empty before there is a report
+    :ivar expires_at: when age changes one of them
+    :ivar unknown: whether nothing is known of any backend
+    """
+
+    def __init__(self, names: Sequence[str], reports: Reports,
                  switched: Mapping[str, report.Verdict], *,
                  state: switches.State, detailed: bool,
-                 now: float, time: float) -> None:
-        self.report = published
+                 now: float, time: float,
+                 reason: str = report.STARTING) -> None:
+        self.reports = reports
         self.state = state
-        self.expires_at = (math.inf if published is None
-                           else published.changes_at(now))
         self._detailed = detailed
         self._time = time
-        if published is None:
+        checks = reports.checks
+        self.unknown = checks is None or bool(
+            reports.shared and reports.shared.stale(now))
+        self.expires_at = min((c.stale_at for c in checks or ()
+                               if c.stale_at > now), default=math.inf)
+        if checks is None:
             self.verdicts: list[report.Verdict] = []
-            self.ready = render.View(
-                [], report.Status.FAIL, notes=[report.STARTING],
-                detailed=detailed, time=time)
+            self.ready = render.View([], report.Status.FAIL, notes=[reason],
+                                     detailed=detailed, time=time)
             self.checks = dict.fromkeys(names, self.ready)
         else:
             verdicts = dict(switched)
-            verdicts.update((c.name, c.verdict(now))
-                            for c in published.checks)
+            verdicts.update((c.name, c.verdict(now)) for c in checks)
             self.verdicts = [verdicts[name] for name in names]
             self.ready = self._view(self.verdicts)
             self.checks = {v.name: self._alone(v) for v in self.verdicts}
@@ -85,7 +110,7 @@ class Pages:
             asked = parse.parse_qs(query, max_num_fields=_MAX_EXCLUDED)
         except ValueError:  # too many to be meant
             return self.ready
-        if self.report is None:
+        if not self.verdicts:
             return self.ready
         excluded = asked.get('exclude', [])
         known = frozenset(self.checks.keys() & set(excluded))
@@ -129,11 +154,11 @@ class Board:
     thrown, are pages made anew by whoever notices first.
 
     :param names: the configured checks, in the order of their lines
-    :param probed: whether any of them is probed, so that a report will come
+    :param reports: what is known to begin with
     """
 
     def __init__(self, names: Sequence[str], file_switches: switches.Switches,
-                 *, probed: bool, detailed: bool = False,
+                 reports: Reports, *, detailed: bool = False,
                  clock: Callable[[], float] = time_module.monotonic,
                  wall_clock: Callable[[], float] = time_module.time) -> None:
         self._names = tuple(names)
@@ -142,36 +167,57 @@ class Board:
         self._clock = clock
         self._wall_clock = wall_clock
         self.reported = threading.Event()
-        """Set when the first report is out, or none will come."""
-        nothing = None if probed else report.Report(())
-        initial = (report.OK,) * len(file_switches.names)
-        self._pages = self._make(nothing, initial)
-        # Pages that readers made, by state. They never replace what the
-        # monitor publishes: a slow reader would put an old report back.
+        """Set when every report is out."""
+        self.reports = reports
+        # For as long as it takes to set a reference: the two reports come
+        # from threads that know nothing of each other.
+        self._lock = threading.Lock()
+        self._pages = self._make((report.OK,) * len(file_switches.names))
+        # Pages that readers made, by state. They never replace what was
+        # published: a slow reader would put an old report back.
         self._remade: dict[switches.State, Pages] = {}
-        if not probed:
-            self.reported.set()
+        self._tell()
 
-    def publish(self, published: report.Report) -> None:
-        """Hang up a new report; called by the monitor."""
-        self._pages = self._make(published, self._pages.state)
+    def publish(self, shared: report.Report) -> None:
+        """Hang up what the prober has found."""
+        self._hang_up(shared=shared)
+
+    def publish_own(self, own: report.Report) -> None:
+        """Hang up what this process has found of itself."""
+        self._hang_up(own=own)
+
+    def _hang_up(self, **published: report.Report) -> None:
+        with self._lock:
+            self.reports = dataclasses.replace(self.reports, **published)
+        self._pages = self._make(self._pages.state)
         self._remade = {}
-        self.reported.set()
+        self._tell()
+
+    def _tell(self) -> None:
+        if self.reports.checks is not None:
+            self.reported.set()
 
     def pages(self, state: switches.State) -> Pages:
         """The pages that hold now, for what the files say now."""
         pages = self._pages
-        if pages.state == state and self._clock() < pages.expires_at:
+        if (pages.state == state and pages.reports is self.reports
+                and self._clock() < pages.expires_at):
             return pages
         remade = self._remade.get(state)
-        if (remade is None or remade.report is not pages.report
+        if (remade is None or remade.reports is not self.reports
                 or self._clock() >= remade.expires_at):
-            remade = self._make(pages.report, state)
+            remade = self._make(state)
             self._remade[state] = remade
         return remade
 
-    def _make(self, published: report.Report | None,
-              state: switches.State) -> Pages:
-        return Pages(self._names, published, self._switches.verdicts(state),
+    def without(self, reason: str) -> Pages:
+        """Pages that say nothing but why there is nothing to be said."""
+        return Pages(self._names, _NOTHING, {}, state=(), reason=reason,
+                     detailed=self._detailed, now=self._clock(),
+                     time=self._wall_clock())
+
+    def _make(self, state: switches.State) -> Pages:
+        return Pages(self._names, self.reports,
+                     self._switches.verdicts(state),
                      state=state, detailed=self._detailed,
                      now=self._clock(), time=self._wall_clock())

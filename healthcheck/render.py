@@ -148,18 +148,18 @@ class View:
             if verdict.status is not report.Status.PASS:
                 entry['output'] = verdict.reason
             if verdict.time is not None:
-                entry['time'] = _timestamp(verdict.time)
+                entry['time'] = timestamp(verdict.time)
             checks[verdict.name] = [entry]
         body: dict[str, Any] = {'status': self._status.word,
                                 'checks': checks}
         if self._time is not None:
-            body['time'] = _timestamp(self._time)
+            body['time'] = timestamp(self._time)
         if self._notes:
             body['notes'] = list(self._notes)
         return json.dumps(body)
 
 
-def _timestamp(time: float) -> str:
+def timestamp(time: float) -> str:
     """RFC 3339, to the millisecond, in UTC."""
     moment = datetime.datetime.fromtimestamp(time, datetime.timezone.utc)
     return moment.isoformat(timespec='milliseconds').replace('+00:00', 'Z')
@@ -171,7 +171,16 @@ def negotiate(accept: str) -> str:
     It is done here and not by webob, which gives the same answers, because
     no request of a poller is to run webob.
     """
-    return _COMMON.get(accept) or _negotiate(accept[:_MAX_ACCEPT])
+    return _COMMON.get(accept) or prefer(accept, FORMATS)
+
+
+def prefer(accept: str, formats: tuple[str, ...]) -> str:
+    """The one of ``formats`` to answer an ``Accept`` header with.
+
+    :param formats: in the order of preference; the first one is also the
+        answer when none is acceptable
+    """
+    return _negotiate(accept[:_MAX_ACCEPT], formats)
 
 
 _COMMON = {'': TEXT, '*/*': TEXT, **{kind: kind for kind in FORMATS}}
@@ -180,8 +189,8 @@ _QUALITY = re.compile(r'0(\.\d{0,3})?|1(\.0{0,3})?')
 
 
 @functools.lru_cache(maxsize=256)
-def _negotiate(accept: str) -> str:
-    weights = dict.fromkeys(FORMATS, (0, 0.0))
+def _negotiate(accept: str, formats: tuple[str, ...]) -> str:
+    weights = dict.fromkeys(formats, (0, 0.0))
     for item in accept.lower().split(','):
         media_range, *parameters = (p.strip() for p in item.split(';'))
         quality = '1'
@@ -192,13 +201,13 @@ def _negotiate(accept: str) -> str:
             if key != 'q':
                 continue
         if not _QUALITY.fullmatch(quality):
-            return TEXT
-        for kind in FORMATS:
+            return formats[0]
+        for kind in formats:
             precision = _precision(media_range, kind)
             if precision > weights[kind][0]:
                 weights[kind] = (precision, float(quality))
-    best = max(FORMATS, key=lambda kind: weights[kind][1])
-    return best if weights[best][1] > 0 else TEXT
+    best = max(formats, key=lambda kind: weights[kind][1])
+    return best if weights[best][1] > 0 else formats[0]
 
 
 def _precision(media_range: str, kind: str) -> int:

@@ -10,16 +10,19 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""The file switches: a drain must act at once, so they are read per request.
+"""What is read per request, because a change of it must act at once.
 
-They answer to the names and options of oslo.middleware's file plugins and
-give the same reasons. Those plugins themselves cannot be asked at each
-request: they log at each call, and read the configuration at each call.
+These are the file switches, with which a node is drained, and what a wrapper
+of the door adds. The file switches answer to the names and options of
+oslo.middleware's file plugins and give the same reasons. Those plugins
+themselves cannot be asked at each request: they log at each call, and read
+the configuration at each call.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from collections.abc import Mapping
 from collections.abc import Sequence
 import os
 from typing import Any, TYPE_CHECKING
@@ -99,22 +102,28 @@ State = tuple[str, ...]
 
 
 class Switches:
-    """The file switches of a section.
+    """The checks of a section that are read per request.
 
-    :param names: which ones; each is a key of KINDS
+    :param names: the file switches; each is a key of KINDS
     :param settings: the values of group ``[healthcheck]``
     :param problems: where to add what is wrong with them
+    :param more: further ones, by name, which is also the label of their
+        reasons
     """
 
     def __init__(self, names: Sequence[str], settings: Any,
-                 problems: list[str]) -> None:
-        self.names = tuple(names)
+                 problems: list[str],
+                 more: Mapping[str, Switch] | None = None) -> None:
+        more = more or {}
+        self.names = (*names, *more)
+        self._labels = {name: name.upper() for name in more}
         self._noncritical = frozenset(settings.noncritical)
-        self._switches = [KINDS[name](settings, problems) for name in names]
+        self._switches = [*(KINDS[name](settings, problems)
+                            for name in names), *more.values()]
         self._last: State = (report.OK,) * len(self.names)
 
     def state(self, environ: wsgi.WSGIEnvironment) -> State:
-        """What the files say now; a change of it is logged once."""
+        """What they say now; a change of it is logged once."""
         if not self._switches:
             return ()
         state = tuple([switch(environ) for switch in self._switches])
@@ -126,6 +135,7 @@ class Switches:
         return {name: report.Verdict.of(
             name, report.Status.PASS if reason == report.OK
             else report.Status.FAIL, reason,
+            label=self._labels.get(name, ''),
             critical=name not in self._noncritical)
             for name, reason in zip(self.names, state)}
 

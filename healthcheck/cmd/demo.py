@@ -35,11 +35,11 @@ from oslo_config import cfg
 from oslo_log import log as logging
 from paste import deploy
 
-from healthcheck import check
 from healthcheck import config
 from healthcheck import exceptions
 from healthcheck import opts
 from healthcheck.plugins import base
+from healthcheck.probing import check
 
 if TYPE_CHECKING:
     from _typeshed import wsgi

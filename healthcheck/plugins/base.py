@@ -16,16 +16,20 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Mapping
+from collections.abc import Sequence
 from typing import Any
 
 from oslo_log import log as logging
 from oslo_middleware.healthcheck import pluginbase
 
-from healthcheck import check
 from healthcheck import config
 from healthcheck import engine
 from healthcheck import exceptions
+from healthcheck.host import group as group_module
+from healthcheck.host import hostprober
 from healthcheck import pages
+from healthcheck.probing import check
+from healthcheck import processes
 from healthcheck import report
 from healthcheck import switches
 
@@ -62,6 +66,13 @@ def policy_problems(policy: check.Policy) -> list[str]:
     return problems
 
 
+def group_of(view: config.View,
+             names: Sequence[str]) -> group_module.Group | None:
+    """Who shares a prober with a section that has those checks."""
+    return group_module.group_of(
+        view, names, hostprober.lease(policy_of(view.healthcheck)))
+
+
 class ProbePlugin(pluginbase.HealthcheckBaseExtension):
     """A plugin that probes a backend in the background.
 
@@ -76,6 +87,10 @@ class ProbePlugin(pluginbase.HealthcheckBaseExtension):
     """
 
     name: str
+
+    per_worker = False
+    """Whether it looks at the worker process that it runs in. Each has to
+    do so for itself, where one process probes the rest for all."""
 
     def __init__(self, oslo_conf: Any, conf: Mapping[str, Any]) -> None:
         super().__init__(oslo_conf, dict(conf))
@@ -98,7 +113,7 @@ class ProbePlugin(pluginbase.HealthcheckBaseExtension):
             self._misconfigured = True
         # Not this plugin itself: what it would open could be inherited over
         # a fork. A fresh one probes in each process.
-        self._engine = engine.PerProcess(
+        self._engine = processes.PerProcess(
             lambda: _alone(type(self)(self.view, conf)))
 
     @property
@@ -145,7 +160,7 @@ class ProbePlugin(pluginbase.HealthcheckBaseExtension):
         running = self._engine.get()
         if not running.started:
             running.start()
-        return _result_of(running.board.pages(()), self.name)
+        return _result_of(running.pages(()), self.name)
 
 
 def _alone(plugin: ProbePlugin) -> engine.Engine:
@@ -153,7 +168,8 @@ def _alone(plugin: ProbePlugin) -> engine.Engine:
     settings = plugin.settings
     return engine.Engine(
         [plugin.name], [plugin], policy_of(settings), settings,
-        switches.Switches([], settings, []))
+        switches.Switches([], settings, []),
+        group_of(plugin.view, [plugin.name]))
 
 
 def _result_of(shown: pages.Pages,

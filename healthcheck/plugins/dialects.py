@@ -279,8 +279,9 @@ class SQLite(Dialect):
         connection.exec_driver_sql('SELECT 1 FROM sqlite_master').first()
         if self._path and not tolerance.read_only and not os.access(
                 self._path, os.W_OK):
-            return Result.failed(READ_ONLY,
-                                 f'{self._path} cannot be written to')
+            # Perhaps it has just been moved away.
+            return self.missing() or Result.failed(
+                READ_ONLY, f'{self._path} cannot be written to')
         return Result.ok()
 
     @property

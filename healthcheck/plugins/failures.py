@@ -19,7 +19,7 @@ from collections.abc import Mapping
 import errno
 import socket
 
-from healthcheck import check
+from healthcheck.probing import check
 
 CONNECTION_REFUSED = 'CONNECTION REFUSED'
 CONNECTION_LOST = 'CONNECTION LOST'

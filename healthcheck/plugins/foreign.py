@@ -17,9 +17,9 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from healthcheck import check
-from healthcheck import monitor
 from healthcheck.plugins import failures
+from healthcheck.probing import check
+from healthcheck.probing import runner
 from healthcheck import redact
 from healthcheck import report
 
@@ -37,6 +37,7 @@ class ForeignProbe:
     """
 
     label = ''
+    per_worker = False
 
     def __init__(self, name: str, plugin: Any, server_port: int) -> None:
         self.name = name
@@ -49,7 +50,7 @@ class ForeignProbe:
         reason = getattr(result, 'reason', None)
         if not hasattr(result, 'available') or not isinstance(reason, str):
             return report.Result.failed(
-                monitor.PROBE_ERROR, f'{self.name} returned '
+                runner.PROBE_ERROR, f'{self.name} returned '
                 f'{type(result).__name__}, not a HealthcheckResult')
         if result.available:
             return report.Result.ok()

@@ -41,7 +41,7 @@ def test_defaults_are_the_documented_ones():
             settings.timeout, settings.ttl, settings.fall, settings.rise,
             settings.slow_threshold, settings.jitter, settings.startup_wait,
             settings.noncritical) == (
-        '/healthcheck', 10, 2, 5, 30, 2, 1, 1, 0.1, 1, [])
+        '/healthcheck', 10, 2, 5, 30, 2, 1, 1, 0.1, 1, ['worker'])
 
 
 def test_a_section_comes_before_the_service(conf):

@@ -221,17 +221,29 @@ def test_the_first_request_waits_for_the_first_report(passing):
     assert wsgi.ask(passing).status == 200
 
 
-def test_only_the_first_request_waits(door):
+def test_who_comes_beside_the_first_waits_as_well(door):
     made = door(wsgi.below, {'backends': 'hanging', 'startup_wait': '30'})
-    first = threading.Thread(target=wsgi.ask, args=(made,))
-    first.start()
+    told = []
+    callers = [threading.Thread(
+        target=lambda: told.append(wsgi.ask(made).text)) for _ in range(4)]
+    for caller in callers:
+        caller.start()
     while not made._engine.peek():
         pass
-    assert wsgi.ask(made).text == 'STARTING'
-    assert first.is_alive()
+    assert told == []
     stubs.Hanging.release.set()
-    first.join(30)
-    assert wsgi.ask(made).status == 200
+    for caller in callers:
+        caller.join(30)
+    assert told == ['OK'] * 4
+
+
+def test_nobody_waits_twice(door):
+    made = door(wsgi.below, {'backends': 'hanging', 'startup_wait': '0.05'})
+    assert wsgi.ask(made).text == 'STARTING'
+    running = made._engine.peek()
+    running._board.reported.wait = None  # would be called if it waited
+    assert wsgi.ask(made).text == 'STARTING'
+    stubs.Hanging.release.set()
 
 
 def test_a_node_that_was_never_well_is_never_green(door):

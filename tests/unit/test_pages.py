@@ -20,9 +20,11 @@ from healthcheck import pages
 from healthcheck import render
 from healthcheck import report
 from healthcheck import switches
+from tests.unit import world
 
 Status = report.Status
 NAMES = ['database', 'message_queue']
+TO_COME = pages.Reports(None, report.Report(()))
 
 
 def check(name, status=Status.PASS, at=0.0, **kwargs):
@@ -31,23 +33,16 @@ def check(name, status=Status.PASS, at=0.0, **kwargs):
         detail='', judged_at=at, ttl=30.0, time=1e9 + at, **kwargs)
 
 
-class Clock:
-    now = 0.0
-
-    def __call__(self):
-        return self.now
-
-
 @pytest.fixture
 def clock():
-    return Clock()
+    return world.Clock(0.0)
 
 
 @pytest.fixture
 def board(clock):
     nothing = switches.Switches([], type('Settings', (), {'noncritical': []}),
                                 [])
-    return pages.Board(NAMES, nothing, probed=True, clock=clock,
+    return pages.Board(NAMES, nothing, TO_COME, clock=clock,
                        wall_clock=lambda: 1e9 + clock.now)
 
 
@@ -142,7 +137,7 @@ def drained(tmp_path, clock):
     settings = type('Settings', (), {
         'noncritical': [], 'disable_by_file_path': str(path)})
     made = switches.Switches(['disable_by_file'], settings, [])
-    board = pages.Board(['disable_by_file', 'database'], made, probed=True,
+    board = pages.Board(['disable_by_file', 'database'], made, TO_COME,
                         clock=clock, wall_clock=lambda: 1e9)
     publish(board, database=(Status.PASS,))
     return path, lambda: text(board.pages(made.state({})).ready)

@@ -19,12 +19,12 @@ import oslo_middleware
 from oslo_middleware.healthcheck import pluginbase
 import pytest
 
-from healthcheck import engine
 from healthcheck.plugins import database
 from healthcheck.plugins import dialects
 from healthcheck.plugins import failures
 from healthcheck.plugins import foreign
 from healthcheck.plugins import message_queue
+from healthcheck import processes
 from healthcheck import report
 from tests.unit import stubs
 from tests.unit import wsgi
@@ -149,7 +149,7 @@ def test_each_process_has_its_own(scripted, door):
 
 
 def test_one_is_made_for_a_process():
-    made = engine.PerProcess(lambda *args: object())
+    made = processes.PerProcess(lambda *args: object())
     assert made.peek() is None
     assert made.get(1) is made.get(2) is made.peek()
 

@@ -1,0 +1,66 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""From names in an option to what is installed under them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from collections.abc import Sequence
+import difflib
+from typing import Any
+
+import stevedore
+from stevedore import extension
+
+from healthcheck import redact
+
+
+def load(namespace: str, option: str, kind: str, names: Sequence[str],
+         problems: list[str]) -> dict[str, Any]:
+    """What the entry points of those names refer to, in their order.
+
+    :param option: in which the names stand
+    :param kind: what they are the names of, for errors
+    :param problems: gets a line for each that cannot be had
+    """
+    failed: dict[str, BaseException] = {}
+
+    def note(manager: object, entry: Any, exc: BaseException) -> None:
+        failed[entry.name] = exc
+
+    def report_missing(missing: Iterable[str]) -> None:
+        # stevedore counts those that failed to load among the missing.
+        problems.extend(_no_such(namespace, option, kind, name)
+                        for name in sorted({*missing} - failed.keys()))
+    manager: Any = stevedore.NamedExtensionManager(
+        namespace, list(names), name_order=True,
+        on_load_failure_callback=note,
+        on_missing_entrypoints_callback=report_missing)
+    problems.extend(cannot_load(option, name, exc)
+                    for name, exc in failed.items())
+    return {ext.name: ext.plugin for ext in manager}
+
+
+def cannot_load(option: str, name: str, exc: BaseException) -> str:
+    """What is said of one that is there, and of no use."""
+    return f'{option} = {name!r}: cannot be loaded: {type(exc).__name__}: ' \
+           f'{redact.Redactor()(exc)}'
+
+
+def _no_such(namespace: str, option: str, kind: str, name: str) -> str:
+    known = sorted({entry.name for entry in extension.ExtensionManager(
+        namespace, invoke_on_load=False).list_entry_points()})
+    near = difflib.get_close_matches(name, known, 1)
+    return (f'{option} = {name!r}: there is no such {kind}'
+            + (f'; did you mean {near[0]}?' if near else '')
+            + f' (installed: {", ".join(known)})')

@@ -1,0 +1,90 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""Frozen data to JSON and back; what does not fit its type is refused.
+
+Not pickle: whoever could write a file of ours could run code as the service.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+import functools
+import json
+import types
+import typing
+from typing import Any, TypeVar
+
+T = TypeVar('T')
+
+
+def dump(value: object) -> bytes:
+    """A dataclass, of what JSON knows, enums, tuples and dataclasses."""
+    return json.dumps(_plain(value), separators=(',', ':')).encode()
+
+
+def load(kind: type[T], data: bytes) -> T:
+    """What :func:`dump` has made of a ``kind``.
+
+    :raises ValueError: if it is anything else
+    """
+    try:
+        made: T = _typed(kind, json.loads(data))
+    except RecursionError:
+        raise ValueError('nested too deeply') from None
+    return made
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, enum.Enum):
+        return value.value
+    if dataclasses.is_dataclass(value):
+        kind: Any = type(value)
+        return {name: _plain(getattr(value, name)) for name in _fields(kind)}
+    if isinstance(value, tuple):
+        return [_plain(one) for one in value]
+    return value
+
+
+def _typed(kind: Any, value: Any) -> Any:
+    if typing.get_origin(kind) is types.UnionType:
+        if value is None:
+            return None
+        kind, = (arg for arg in typing.get_args(kind)
+                 if arg is not types.NoneType)
+    if typing.get_origin(kind) is tuple:
+        of = typing.get_args(kind)[0]
+        if not isinstance(value, list):
+            raise ValueError(f'{value!r:.40} is not a list')
+        return tuple(_typed(of, one) for one in value)
+    if dataclasses.is_dataclass(kind):
+        make: Any = kind
+        fields = _fields(make)
+        if not isinstance(value, dict) or value.keys() != fields.keys():
+            raise ValueError(f'not the fields of {kind}')
+        return make(**{name: _typed(of, value[name])
+                       for name, of in fields.items()})
+    if issubclass(kind, enum.Enum):
+        return kind(value)
+    if kind is float and type(value) is int:
+        return float(value)
+    if type(value) is not kind:
+        raise ValueError(f'{value!r:.40} is not a {kind}')
+    return value
+
+
+@functools.cache
+def _fields(kind: Any) -> dict[str, Any]:
+    hints = typing.get_type_hints(kind)
+    return {field.name: hints[field.name]
+            for field in dataclasses.fields(kind)}

@@ -1,0 +1,231 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""One process's part in probing for its host.
+
+It is the prober, when it is elected; it follows the one that is; or, when
+nothing can be shared, it probes for itself. In each case the same monitor is
+used, so that a probe that hangs is the only one of its kind in the process.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+import math
+import time as time_module
+
+from oslo_log import log as logging
+
+from healthcheck.host import group as group_module
+from healthcheck.host import sharing
+from healthcheck.probing import check
+from healthcheck.probing import prober
+from healthcheck import report
+
+LOG = logging.getLogger(__name__)
+
+_TICK = 0.5
+"""The longest time, in seconds, between two looks at what others do."""
+
+_AGAIN = 0.01
+"""Seconds in which requests look once: a flood of them costs no more."""
+
+_FIRST_TICK = 0.05
+"""And until there is a first report."""
+
+
+def lease(policy: check.Policy) -> float:
+    """Seconds without a sign of life after which a prober is deposed.
+
+    A prober that is killed is followed at once; this is for one that is
+    stopped. A busy machine must not look like one.
+    """
+    return max(1.0, 2 * policy.retry_interval)
+
+
+class HostProber(prober.Prober):
+    """Probes for the host, or follows the process that does.
+
+    :param group: who shares
+    :param policy: of the checks
+    :param show: called with each report that is new in this process; by
+        several threads
+    """
+
+    def __init__(self, group: group_module.Group, policy: check.Policy,
+                 make_monitor: prober.MakeMonitor,
+                 show: Callable[[report.Report], None],
+                 clock: Callable[[], float] = time_module.monotonic) -> None:
+        super().__init__(make_monitor, show, clock)
+        self._sharing = sharing.Sharing(group)
+        self._place = self._sharing.directory.path
+        self._policy = policy
+        self._tick = min(_TICK, policy.retry_interval / 2)
+        self._leading = self._probing = False
+        self._trouble: sharing.Unusable | None = None
+        self._said = ''
+        self._looked_at = -math.inf
+        # By then whoever probes has a first report.
+        self._patient_until = clock() + policy.detection
+        self._told: report.Report | None = None
+
+    def run(self) -> None:
+        while not self._stopping.is_set():
+            self.alive_at = self._clock()
+            try:
+                if self._sharing.elect():
+                    self._lead()
+                else:
+                    self._follow()
+            except sharing.Unusable as exc:
+                self._probe_alone(exc)
+        self._sharing.resign()
+
+    def look(self) -> None:
+        """Show what the prober has published, if it is new.
+
+        Called with each request: it costs a system call, or less.
+        """
+        now = self._clock()
+        if now - self._looked_at < _AGAIN:
+            return
+        self._looked_at = now
+        try:
+            self._look()
+        except sharing.Unusable:
+            pass  # the thread sees it too, and does something about it
+
+    @property
+    def shared(self) -> bool:
+        return self._leading or not self._probing
+
+    def known(self) -> report.Report | None:
+        # As the prober, too: so no process is ahead of what is published,
+        # and who asks one after the other sees no counter go back.
+        if self.shared:
+            try:
+                return self._sharing.last()
+            except sharing.Unusable:
+                pass
+        return self._found
+
+    def refresh(self) -> None:
+        if not self._probing:
+            try:
+                self._sharing.ask()
+                return
+            except sharing.Unusable:
+                pass
+        self._monitor.refresh()
+
+    def _lead(self) -> None:
+        """Probe for all, until another one has taken over."""
+        self._say(f'this process probes for all that share {self._place}')
+        self._restore()
+        self._probing = self._leading = True
+        self._trouble = None
+        try:
+            self._monitor.run(self._goes_on_leading, self._tick)
+        finally:
+            self._leading = False
+            self._sharing.resign()
+        if self._trouble is not None:
+            raise self._trouble
+
+    def _goes_on_leading(self) -> bool:
+        self.alive_at = self._clock()
+        if self._stopping.is_set() or self._trouble is not None:
+            return False
+        try:
+            if not self._sharing.beat():
+                return False
+            if self._sharing.asked():
+                self._monitor.refresh()
+        except sharing.Unusable as exc:
+            self._trouble = exc
+        return self._trouble is None
+
+    def _follow(self) -> None:
+        """Answer from what the prober publishes."""
+        self._look()
+        if self._probing:
+            if self._told is None or self._told.stale(self._clock()):
+                raise sharing.Unusable('the process that probes has no '
+                                       'report yet')
+            self._probing = False
+            self._show(self._told)
+            self._monitor.rest()
+        elif self._told is None and self._clock() > self._patient_until:
+            raise sharing.Unusable('the process that probes has no report '
+                                   'that can be used')
+        # Every worker but one comes here at its start: nothing to tell.
+        self._say(f'another process probes for all that share '
+                  f'{self._place}', LOG.info if self._said else LOG.debug)
+        self._stopping.wait(self._tick if self._told else _FIRST_TICK)
+
+    def _probe_alone(self, why: sharing.Unusable) -> None:
+        """Probe for this process, and try again after a while."""
+        self._say(f'this process probes for itself, as it cannot share: '
+                  f'{why}', LOG.warning)
+        if not self._probing:
+            self._restore()
+        self._probing = True
+        until = self._clock() + self._policy.interval
+
+        def go_on() -> bool:
+            self.alive_at = self._clock()
+            return not self._stopping.is_set() and self.alive_at < until
+        self._monitor.run(go_on, self._tick)
+
+    def _restore(self) -> None:
+        """Go on from the last report, this process's own or another's."""
+        try:
+            last = self._sharing.last()
+        except sharing.Unusable:
+            last = None
+        if last is not None and (self._found is None
+                                 or _age(last) > _age(self._found)):
+            self._monitor.restore(last)
+
+    def _publish(self, found: report.Report) -> None:
+        if self._leading:
+            # A prober that was stopped, and goes on, has to find out first
+            # whether it has been deposed: what it knows is old.
+            try:
+                if not self._sharing.beat():
+                    return
+                self._sharing.publish(found)
+                self._told = found
+            except sharing.Unusable as exc:
+                self._trouble = exc
+        super()._publish(found)
+
+    def _look(self) -> None:
+        found = self._sharing.look()
+        # One that was left behind by earlier processes is no report yet.
+        if found is not None and (self._told is not None
+                                  or not found.stale(self._clock())):
+            self._told = found
+            # One that comes while this process leads is of a prober that has
+            # deposed it; its thread is about to find out.
+            if self._leading or not self._probing:
+                self._show(found)
+
+    def _say(self, what: str, log: Callable[..., None] = LOG.info) -> None:
+        if what != self._said:
+            self._said = what
+            log('Healthcheck: %s', what)
+
+
+def _age(of: report.Report) -> float:
+    """When the youngest verdict was reached."""
+    return max(c.judged_at for c in of.checks)

@@ -1,0 +1,194 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""One prober for a host: it publishes its report, the others read that.
+
+A reader takes no lock: the file is replaced whole, and a request asks for
+its time of modification and no more. That time is the monotonic clock's at
+publication, so that it is new each time, and no report can come after one
+that is younger.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+import dataclasses
+import time
+
+from healthcheck.host import codec
+from healthcheck.host import election
+from healthcheck.host import group as group_module
+from healthcheck.host import statefiles
+from healthcheck import report
+
+Unusable = statefiles.Unusable
+
+_FORMAT = 1
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Envelope:
+    """A report, and what tells whether it is meant for the reader."""
+
+    format: int
+    identity: str
+    published_at: float
+    report: report.Report
+
+
+class Sharing:
+    """What one process has of its group. Made in the process that uses it.
+
+    :param clock: monotonic nanoseconds, the same for all of a host
+    """
+
+    def __init__(self, group: group_module.Group,
+                 clock: Callable[[], int] = time.monotonic_ns) -> None:
+        self._clock = clock
+        self.directory = statefiles.Directory(group.place)
+        self._identity = group.identity
+        # Half of it is enough to tell groups apart, and keeps names short.
+        self._key = group.identity[:32]
+        self._election = election.Election(self.directory, self._key,
+                                           group.lease, clock)
+        self._brief = f'{self._key}.report'
+        self._full = f'{self._key}.detail'
+        self._ask = f'{self._key}.ask'
+        self._seen = 0
+        self._newest = 0.0
+        self._rejected: Unusable | None = None
+        self._shown: report.Report | None = None
+        self._answered = 0
+
+    def elect(self) -> bool:
+        """Become the prober, if there is none.
+
+        :raises Unusable: if nothing can be shared
+        """
+        if not self._election.run():
+            return False
+        self._election.clean_up()
+        self._shown = None
+        self._answered = self._clock()
+        try:
+            # A full disk is found now, and not when there is a report.
+            self.directory.write(self._ask, bytes(4096), self._answered,
+                                 self._through)
+        except Unusable:
+            self.resign()
+            raise
+        return True
+
+    def beat(self) -> bool:
+        """As the prober, give a sign of life; False if it is no longer.
+
+        What a deposed prober has published as it was woken up, over the
+        report of this one, is put right here.
+
+        :raises Unusable: if that is not possible
+        """
+        if not self._election.beat():
+            return False
+        if self._shown is not None and (
+                self.directory.stamp(self._brief) != self._seen):
+            self.publish(self._shown)
+        return True
+
+    def resign(self) -> None:
+        """Let another process be the prober."""
+        self._election.resign()
+
+    def publish(self, published: report.Report) -> None:
+        """As the prober, show a report to all.
+
+        :raises Unusable: if that is not possible
+        """
+        stamp = self._clock()
+        for name, shown in ((self._full, published),
+                            (self._brief, published.brief())):
+            envelope = _Envelope(_FORMAT, self._identity, stamp / 1e9, shown)
+            self.directory.write(name, codec.dump(envelope), stamp,
+                                 self._through)
+        self._seen, self._newest = stamp, stamp / 1e9
+        self._shown = published
+
+    def look(self) -> report.Report | None:
+        """The report, if there is one that was not seen yet.
+
+        This is what a request costs: one system call.
+
+        :raises Unusable: if there is one that cannot be used
+        """
+        stamp = self.directory.stamp(self._brief)
+        if not stamp:
+            return None
+        if stamp == self._seen:
+            if self._rejected is not None:
+                raise self._rejected
+            return None
+        try:
+            found = self._read(self._brief)
+            self._rejected = None
+        except Unusable as exc:
+            self._rejected = exc
+            raise
+        finally:
+            self._seen = stamp
+        if found is None or found.published_at <= self._newest:
+            return None
+        self._newest = found.published_at
+        return found.report
+
+    def last(self) -> report.Report | None:
+        """The last report, with all that admins are told.
+
+        :raises Unusable: if there is one that cannot be used
+        """
+        found = self._read(self._full)
+        return None if found is None else found.report
+
+    def ask(self) -> None:
+        """Have the prober, whichever process that is, probe now.
+
+        :raises Unusable: if it cannot be told
+        """
+        self.directory.touch(self._ask, self._clock())
+
+    def asked(self) -> bool:
+        """As the prober, whether somebody has asked since the last time."""
+        stamp = self.directory.stamp(self._ask)
+        if stamp == self._answered:
+            return False
+        self._answered = stamp
+        return True
+
+    @property
+    def _through(self) -> str:
+        return f'{self._key}.{self._election.generation}.tmp'
+
+    def _read(self, name: str) -> _Envelope | None:
+        found = self.directory.read(name)
+        if found is None:
+            return None
+        path = self.directory.join(name)
+        try:
+            envelope = codec.load(_Envelope, found[0])
+        except ValueError:
+            raise Unusable(f'{path}: not a report of this release') from None
+        if envelope.format != _FORMAT:
+            raise Unusable(f'{path}: of format {envelope.format}, and not '
+                           f'{_FORMAT}')
+        if envelope.identity != self._identity:
+            raise Unusable(f'{path}: of another service')
+        if envelope.published_at > self._clock() / 1e9:
+            raise Unusable(f'{path}: from the future')
+        return envelope

@@ -1,0 +1,90 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""What is written is what is read, and nothing else is read."""
+
+import dataclasses
+import json
+
+from hypothesis import given
+from hypothesis import strategies as st
+import pytest
+
+from healthcheck import history
+from healthcheck.host import codec
+from healthcheck import report
+
+finite = st.floats(allow_nan=False, allow_infinity=False)
+statuses = st.sampled_from(report.Status)
+transitions = st.builds(history.Transition, finite, statuses, st.text(),
+                        st.text())
+histories = st.builds(
+    history.History, st.lists(transitions, max_size=3).map(tuple),
+    st.none() | transitions, st.none() | finite,
+    st.lists(finite, max_size=3).map(tuple))
+components = st.builds(report.Component, st.text(), st.none() | statuses,
+                       st.text(), st.text(), st.none() | finite,
+                       st.none() | finite)
+checks = st.builds(
+    report.CheckReport, name=st.text(), status=statuses, reason=st.text(),
+    detail=st.text(), judged_at=finite, ttl=finite, time=finite,
+    critical=st.booleans(), passes=st.integers(), latency=st.none() | finite,
+    components=st.lists(components, max_size=3).map(tuple),
+    history=st.none() | histories)
+reports = st.builds(
+    report.Report, st.lists(checks, max_size=3).map(tuple),
+    st.none() | st.builds(report.Prober, st.integers(), st.text(), st.text(),
+                          finite), st.none() | finite)
+
+
+@given(reports)
+def test_there_and_back(published):
+    assert codec.load(report.Report, codec.dump(published)) == published
+
+
+def test_whole_seconds_are_seconds():
+    read = codec.load(report.Prober, b'''
+        {"pid": 1, "host": "", "program": "", "since": 5}''')
+    assert type(read.since) is float
+
+
+GOOD = json.loads(codec.dump(report.Report((report.CheckReport(
+    'database', report.Status.PASS, 'OK', '', 1.0, 30.0, 1e9),))))
+
+
+def bad(**changed):
+    return json.dumps({**GOOD, **changed}).encode()
+
+
+@pytest.mark.parametrize('data', [
+    b'', b'\x00\xff', b'{', b'null', b'[]', b'{}', b'1', bad(checks={}),
+    bad(checks=[1]), bad(checks=None), bad(more=1), bad(refreshed_at='1'),
+    bad(prober=[]), bad(checks=[{**GOOD['checks'][0], 'status': 7}]),
+    bad(checks=[{**GOOD['checks'][0], 'critical': 1}]),
+    bad(checks=[{**GOOD['checks'][0], 'name': None}]),
+    b'[' * 100_000,
+])
+def test_anything_else_is_refused(data):
+    with pytest.raises(ValueError):
+        codec.load(report.Report, data)
+
+
+def test_a_field_that_is_missing_is_refused():
+    less = {k: v for k, v in GOOD.items() if k != 'prober'}
+    with pytest.raises(ValueError):
+        codec.load(report.Report, json.dumps(less).encode())
+
+
+def test_frozen_data_comes_back_frozen():
+    read = codec.load(report.Report, json.dumps(GOOD).encode())
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        read.checks[0].status = report.Status.FAIL

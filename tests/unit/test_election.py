@@ -1,0 +1,253 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""There is one prober, whoever dies, stops, or comes back."""
+
+import fcntl
+import os
+import pathlib
+import tempfile
+
+from hypothesis import settings
+from hypothesis import stateful
+from hypothesis import strategies as st
+import pytest
+
+from healthcheck.host import election
+from healthcheck.host import statefiles
+
+LEASE = 4.0
+
+
+class Clock:
+    now = 1000.0
+
+    def __call__(self):
+        return int(self.now * 1e9)
+
+
+@pytest.fixture
+def clock():
+    return Clock()
+
+
+@pytest.fixture
+def member(tmp_path, clock):
+    made = []
+
+    def make(key='key'):
+        made.append(election.Election(statefiles.Directory(str(tmp_path)),
+                                      key, LEASE, clock))
+        return made[-1]
+    yield make
+    for one in made:
+        one.resign()
+
+
+@pytest.fixture
+def files(tmp_path):
+    directory = pathlib.Path(statefiles.Directory(str(tmp_path)).path)
+    return lambda: sorted(path.name for path in directory.iterdir())
+
+
+def test_one_is_elected(member, files):
+    one, other = member(), member()
+    assert one.run() and not other.run()
+    assert one.beat() and not other.beat()
+    assert files() == ['key.1.lock']
+
+
+def test_when_it_ends_another_one_is(member, files):
+    one, other = member(), member()
+    assert one.run()
+    one.resign()
+    assert not one.beat()
+    assert other.run() and not one.run()
+    assert files() == ['key.1.lock']
+
+
+def test_those_of_another_key_elect_their_own(member):
+    assert member('nova').run() and member('glance').run()
+
+
+def test_a_prober_that_gives_no_sign_of_life_is_deposed(member, clock, files):
+    one, other, third = member(), member(), member()
+    assert one.run()
+    clock.now += LEASE
+    assert not other.run()
+    clock.now += 0.1
+    assert other.run()
+    assert not third.run()
+    assert not one.beat()
+    assert other.beat()
+    other.clean_up()
+    assert files() == ['key.2.lock']
+    assert not one.run()
+
+
+def test_signs_of_life_keep_it(member, clock):
+    one, other = member(), member()
+    assert one.run()
+    for _ in range(10):
+        clock.now += LEASE - 0.1
+        assert one.beat() and not other.run()
+
+
+def test_one_that_stops_before_its_first_sign_of_life(
+        member, clock, tmp_path):
+    """Its file has the time of day still, which is later than the clock."""
+    directory = statefiles.Directory(str(tmp_path))
+    directory.prepare()
+    with open(directory.join('key.1.lock'), 'w') as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        one = member()
+        assert not one.run()
+        clock.now += LEASE + 0.1
+        assert one.run()
+        assert one.generation == 2
+
+
+def test_a_lock_that_a_child_has_inherited(member, clock):
+    """Its parent has died; it holds the lock and knows nothing of it."""
+    one, other = member(), member()
+    assert one.run()
+    inherited = os.dup(one._held[0])
+    one.resign()
+    assert not other.run()
+    clock.now += LEASE + 0.1
+    assert other.run()
+    os.close(inherited)
+
+
+def test_after_a_reboot(member, clock, files):
+    """The monotonic clock begins again."""
+    one = member()
+    assert one.run()
+    one.resign()
+    clock.now = 3.0
+    other = member()
+    assert other.run()
+    assert files() == ['key.1.lock']
+
+
+def test_a_directory_that_vanishes(member, tmp_path):
+    one, other = member(), member()
+    assert one.run()
+    directory = pathlib.Path(statefiles.Directory(str(tmp_path)).path)
+    (directory / 'key.1.lock').unlink()
+    directory.rmdir()
+    assert other.run()
+    assert not one.beat()
+
+
+def test_a_lock_that_is_removed_is_none(member, files):
+    one, other = member(), member()
+    assert one.run()
+    os.unlink(one._path(1))
+    assert other.run()
+    assert not one.beat() and other.beat()
+
+
+def test_what_is_left_behind_is_removed(member, clock, files, tmp_path):
+    dead, quiet, live = member('dead'), member('quiet'), member('live')
+    assert dead.run() and live.run() and quiet.run()
+    directory = statefiles.Directory(str(tmp_path))
+    directory.write('dead.report', b'', 1, 'dead.1.tmp')
+    directory.touch('key.7.tmp', 1)
+    dead.resign()
+    clock.now += 24 * 3600 + 1
+    quiet.beat()
+    quiet.resign()
+    one = member()
+    assert one.run()
+    one.clean_up()
+    assert files() == ['key.1.lock', 'live.1.lock', 'quiet.1.lock']
+
+
+def test_no_descriptor_is_left_open(member):
+    before = os.listdir('/proc/self/fd')
+    one, other = member(), member()
+    for _ in range(10):
+        assert one.run()
+        assert not other.run()
+        one.resign()
+        assert other.run()
+        other.clean_up()
+        other.resign()
+    assert len(os.listdir('/proc/self/fd')) == len(before)
+
+
+class Elections(stateful.RuleBasedStateMachine):
+    """Members come, stop for a while, go on, and die, in any order."""
+
+    @stateful.initialize()
+    def begin(self):
+        self.place = tempfile.TemporaryDirectory()
+        self.clock = Clock()
+        self.running, self.stopped = [], []
+
+    @stateful.rule()
+    def come(self):
+        if len(self.running) + len(self.stopped) < 5:
+            self.running.append(election.Election(
+                statefiles.Directory(self.place.name), 'key', LEASE,
+                self.clock))
+
+    @stateful.rule(data=st.data(), where=st.sampled_from([0, 1]))
+    def die(self, data, where):
+        among = (self.running, self.stopped)[where]
+        if among:
+            among.pop(data.draw(st.integers(0, len(among) - 1))).resign()
+
+    @stateful.rule(data=st.data())
+    def stop(self, data):
+        if self.running:
+            self.stopped.append(self.running.pop(
+                data.draw(st.integers(0, len(self.running) - 1))))
+
+    @stateful.rule(data=st.data())
+    def go_on(self, data):
+        if self.stopped:
+            self.running.append(self.stopped.pop(
+                data.draw(st.integers(0, len(self.stopped) - 1))))
+
+    @stateful.rule(seconds=st.floats(0.1, 10))
+    def wait(self, seconds):
+        self.clock.now += seconds
+        for one in self.running:
+            if not one.beat() and one.run():
+                one.clean_up()
+
+    @stateful.invariant()
+    def one_prober_among_those_that_run(self):
+        if not hasattr(self, 'running'):
+            return
+        probers = [one for one in self.running if one.beat()]
+        assert len(probers) <= 1
+        if self.running and not probers:
+            # At the latest when the lease of one that is stopped has ended.
+            for _ in range(2):
+                if any(one.run() for one in self.running):
+                    break
+                self.clock.now += LEASE + 0.1
+            else:
+                assert any(one.run() for one in self.running)
+
+    def teardown(self):
+        for one in self.running + self.stopped:
+            one.resign()
+        self.place.cleanup()
+
+
+Elections.TestCase.settings = settings(max_examples=100, deadline=None,
+                                       stateful_step_count=30)
+TestElections = Elections.TestCase

@@ -1,0 +1,260 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""A process probes, follows, or probes for itself; and changes in time."""
+
+import logging
+
+import pytest
+
+from healthcheck.host import group as group_module
+from healthcheck.host import hostprober
+from healthcheck.host import sharing
+from healthcheck.probing import check
+from healthcheck import report
+from tests.unit import world
+
+POLICY = check.Policy(interval=10.0, retry_interval=2.0)
+
+
+class Monitor:
+    """Does what a test says while it runs; runs until it is told not to."""
+
+    def __init__(self, publish):
+        self.publish = publish
+        self.acts = []
+        self.told = []
+
+    def run(self, go_on, every):
+        self.told.append('run')
+        while go_on():
+            assert self.acts, 'nothing left to do'
+            self.acts.pop(0)()
+        self.told.append('end')
+
+    def restore(self, last):
+        self.told.append(('restore', last))
+
+    def rest(self):
+        self.told.append('rest')
+
+    def refresh(self):
+        self.told.append('refresh')
+
+    def stop(self):
+        return []
+
+
+class Member:
+    """A process. ``run`` lasts until ``acts`` of its monitor stop it."""
+
+    def __init__(self, place, clock):
+        self.shown = []
+
+        def make(publish):
+            self.monitor = Monitor(publish)
+            return self.monitor
+        self.prober = hostprober.HostProber(
+            group_module.Group(str(place), 'a' * 64, hostprober.lease(POLICY)),
+            POLICY, make, self.shown.append, clock)
+        self.prober._sharing._clock = lambda: int(clock() * 1e9)
+        self.prober._sharing._election._clock = self.prober._sharing._clock
+        self.prober._stopping.wait = lambda seconds: self.wait(seconds)
+        self.waits = []
+
+    def wait(self, seconds):
+        self.waits.pop(0)()
+
+    def run(self, *acts, waits=()):
+        self.monitor.acts = [*acts, self.prober.stop]
+        self.waits = [*waits, self.prober.stop]
+        self.prober._stopping.clear()
+        self.prober.run()
+
+
+@pytest.fixture
+def clock():
+    return world.Clock()
+
+
+@pytest.fixture
+def member(tmp_path, clock):
+    return lambda: Member(tmp_path, clock)
+
+
+def found(at, status=report.Status.PASS):
+    return report.Report((report.CheckReport(
+        'database', status, 'OK', '', at, 30.0, 1e9 + at),))
+
+
+def test_who_is_elected_probes_and_publishes(member, clock):
+    one, other = member(), member()
+    one.run(lambda: one.monitor.publish(found(1000.0)))
+    assert one.monitor.told == ['run', 'end']
+    assert one.shown == [found(1000.0)]
+    other.prober.look()
+    assert other.shown == [found(1000.0)]
+
+
+def test_the_others_follow(member, clock):
+    one, other = member(), member()
+
+    def published():
+        one.monitor.publish(found(clock.now))
+        other.run(waits=[later])
+
+    def later():
+        clock.now += 1
+        one.monitor.publish(found(clock.now, report.Status.FAIL))
+    one.run(published)
+    assert other.monitor.told == []
+    assert [r.checks[0].status for r in other.shown] == [
+        report.Status.PASS, report.Status.FAIL]
+
+
+def test_who_takes_over_goes_on_where_the_last_one_stopped(member, clock):
+    one, other = member(), member()
+    one.run(lambda: one.monitor.publish(found(1000.0)))
+    other.run()
+    assert other.monitor.told == [('restore', found(1000.0)), 'run', 'end']
+
+
+def test_a_prober_that_was_stopped_yields_before_it_says_anything(
+        member, clock):
+    one, other = member(), member()
+
+    def stopped():
+        clock.now += 60
+        other.run(lambda: other.monitor.publish(found(clock.now)),
+                  lambda: one.monitor.publish(found(clock.now - 50,
+                                                    report.Status.FAIL)))
+    one.run(stopped, one.prober.look)
+    assert one.shown == [found(1060.0)]
+    assert [r.checks[0].judged_at for r in other.shown] == [1060.0]
+
+
+def test_a_deposed_prober_follows_and_gives_its_connections_back(
+        member, clock):
+    one, other = member(), member()
+    one.run(lambda: one.monitor.publish(found(clock.now)),
+            lambda: setattr(clock, 'now', clock.now + 20))
+    assert one.monitor.told == ['run', 'end']
+
+    def lead():
+        other.monitor.publish(found(clock.now))
+        one.run()
+    other.run(lead)
+    assert one.monitor.told == ['run', 'end', 'rest']
+    assert one.shown[-1] == found(1020.0)
+
+
+def test_a_prober_that_ends_leaves_the_place_to_another(member):
+    one, other = member(), member()
+    one.run()
+    other.run()
+    assert other.monitor.told[0] == 'run'
+
+
+def test_without_a_place_it_probes_for_itself(tmp_path, clock, caplog):
+    caplog.set_level(logging.INFO)
+    place = tmp_path / 'later'
+    one = Member(place, clock)
+
+    def interval():
+        clock.now += POLICY.interval
+    one.run(lambda: one.monitor.publish(found(clock.now)), interval,
+            interval, place.mkdir, interval)
+    assert one.shown == [found(1000.0)]
+    said = [r.getMessage() for r in caplog.records]
+    assert len(said) == 2, said
+    assert 'as it cannot share' in said[0] and 'No such file' in said[0]
+    assert 'this process probes for all that share' in said[1]
+    other = Member(place, clock)
+    other.prober.look()
+
+
+def test_a_disk_that_fills_up(member, clock, monkeypatch, caplog):
+    one, other = member(), member()
+
+    def full(*args):
+        raise sharing.Unusable('no space')
+
+    def fills():
+        for each in (one, other):
+            monkeypatch.setattr(each.prober._sharing.directory, 'write',
+                                full)
+        one.monitor.publish(found(clock.now))
+    # Whoever comes then does not follow somebody who cannot publish.
+    one.run(fills, lambda: other.run(
+        lambda: other.monitor.publish(found(clock.now))))
+    assert one.shown and other.shown
+    assert other.monitor.told[0] == 'run'
+    assert caplog.text.count('no space') == 2
+
+
+def test_a_report_of_another_release_is_not_followed(member, clock, caplog):
+    one, other = member(), member()
+
+    def publish():
+        one.monitor.publish(found(clock.now))
+        shared = one.prober._sharing
+        for name in (shared._brief, shared._full):
+            shared.directory.write(name, b'{', 1, 'x.tmp')
+        other.run(lambda: other.monitor.publish(found(clock.now)))
+    one.run(publish)
+    assert other.monitor.told == ['run', 'end']
+    assert other.shown == [found(1000.0)]
+    assert 'not a report of this release' in caplog.text
+
+
+def test_what_was_left_behind_is_no_report(member, clock):
+    one, other = member(), member()
+    one.run(lambda: one.monitor.publish(found(clock.now)))
+    clock.now += 31
+    other.prober.look()
+    assert other.shown == []
+
+
+def test_what_goes_stale_while_one_follows_is_shown_to_be(member, clock):
+    one, other = member(), member()
+    one.run(lambda: one.monitor.publish(found(clock.now)))
+    other.prober.look()
+    clock.now += 31
+    assert other.shown[-1].stale(clock.now)
+
+
+def test_who_asks_for_a_round_reaches_the_prober(member, clock):
+    one, other = member(), member()
+
+    def ask():
+        one.monitor.publish(found(clock.now))
+        clock.now += 0.1
+        other.run(waits=[other.prober.refresh])
+    one.run(ask, lambda: None)
+    assert 'refresh' in one.monitor.told
+    assert 'refresh' not in other.monitor.told
+
+
+def test_the_prober_asks_itself(member):
+    one = member()
+    one.run(one.prober.refresh)
+    assert one.monitor.told == ['run', 'refresh', 'end']
+
+
+def test_all_that_is_known_comes_from_whoever_probes(member, clock):
+    one, other = member(), member()
+    full = report.Report((report.CheckReport(
+        'cells', report.Status.PASS, 'OK', '', clock.now, 30.0, 1e9,
+        components=(report.Component('cell1', report.Status.PASS),)),))
+    assert other.prober.known() is None
+    one.run(lambda: one.monitor.publish(full))
+    assert other.prober.known() == one.prober.known() == full

@@ -1,0 +1,282 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""What workers share: with whom, where, and that nothing else is believed."""
+
+import dataclasses
+import json
+import os
+import pathlib
+
+import pytest
+
+import healthcheck
+from healthcheck import config
+from healthcheck.host import group as group_module
+from healthcheck.host import sharing
+from healthcheck import report
+from tests.unit import wsgi
+
+IDENTITY = 'a' * 64
+KEY = IDENTITY[:32]
+
+
+class Clock:
+    now = 1000.0
+
+    def __call__(self):
+        self.now += 0.001
+        return int(self.now * 1e9)
+
+
+@pytest.fixture
+def clock():
+    return Clock()
+
+
+@pytest.fixture
+def member(tmp_path, clock):
+    made = []
+
+    def make(identity=IDENTITY):
+        made.append(sharing.Sharing(
+            group_module.Group(str(tmp_path), identity, 4.0), clock))
+        return made[-1]
+    yield make
+    for one in made:
+        one.resign()
+
+
+def found(status=report.Status.PASS, **kwargs):
+    return report.Report((report.CheckReport(
+        'database', status, 'OK', '', 1000.0, 30.0, 1e9, **kwargs),))
+
+
+def rewrite(one, name, **changed):
+    path = pathlib.Path(one.directory.join(f'{KEY}.{name}'))
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changed}))
+
+
+def test_what_the_prober_publishes_is_read_once(member):
+    one, other = member(), member()
+    assert one.elect() and not other.elect()
+    assert other.look() is None
+    one.publish(found())
+    assert other.look() == found()
+    assert other.look() is None
+    one.publish(found(report.Status.FAIL))
+    assert other.look() == found(report.Status.FAIL)
+
+
+def test_what_admins_are_told_is_not_read_for_a_poll(member):
+    one, other = member(), member()
+    one.elect()
+    full = found(components=(report.Component('cell1', None),),
+                 history=report.History(fails=7))
+    one.publish(full)
+    assert other.look() == found()
+    assert other.last() == full
+
+
+def test_the_prober_does_not_read_what_it_has_written(member):
+    one = member()
+    one.elect()
+    one.publish(found())
+    assert one.look() is None
+
+
+def test_a_report_that_is_older_than_the_last_is_not_believed(member):
+    """A prober that was stopped as it published goes on, for a moment."""
+    deposed, reader = member(), member()
+    deposed.elect()
+    old = deposed.directory.join(f'{KEY}.report')
+    deposed.publish(found())
+    kept = pathlib.Path(old).read_bytes(), os.stat(old).st_mtime_ns
+    one = member()
+    deposed.resign()
+    assert one.elect()
+    one.publish(found(report.Status.FAIL))
+    assert reader.look() == found(report.Status.FAIL)
+    one.directory.write(f'{KEY}.report', *kept, 'x.tmp')
+    assert reader.look() is None
+    assert one.beat()  # puts it right
+    assert reader.look() == found(report.Status.FAIL)
+
+
+def test_a_report_that_was_removed_comes_back(member):
+    one = member()
+    one.elect()
+    one.publish(found())
+    one.directory.remove(f'{KEY}.report')
+    assert one.beat()
+    assert member().look() == found()
+
+
+@pytest.mark.parametrize('changed, why', [
+    ({'format': 0}, 'of format 0, and not 1'),
+    ({'format': '1'}, 'not a report of this release'),
+    ({'identity': 'b' * 64}, 'of another service'),
+    ({'published_at': 1e9}, 'from the future'),
+    ({'report': {'checks': []}}, 'not a report of this release'),
+    ({'more': 1}, 'not a report of this release'),
+])
+def test_another_file_is_refused_with_a_reason(member, changed, why):
+    one, other = member(), member()
+    one.elect()
+    one.publish(found())
+    rewrite(one, 'report', **changed)
+    rewrite(one, 'detail', **changed)
+    for look in (other.look, other.look, other.last):
+        with pytest.raises(sharing.Unusable, match=why):
+            look()
+    one.publish(found())
+    assert other.look() == found()
+
+
+def test_a_disk_that_is_full_is_found_before_anybody_follows(
+        member, monkeypatch):
+    one, other = member(), member()
+
+    def full(*args):
+        raise sharing.Unusable('no space left on device')
+    monkeypatch.setattr(one.directory, 'write', full)
+    with pytest.raises(sharing.Unusable):
+        one.elect()
+    assert other.elect()
+
+
+def test_whoever_asks_reaches_the_prober(member):
+    one, other, third = member(), member(), member()
+    one.elect()
+    assert not one.asked()
+    other.ask()
+    third.ask()
+    assert one.asked() and not one.asked()
+    other.ask()
+    assert one.asked()
+
+
+def test_groups_do_not_meet(member):
+    one, other = member(), member('b' * 64)
+    assert one.elect() and other.elect()
+    one.publish(found())
+    other.publish(found(report.Status.FAIL))
+    assert member().look() == found()
+    assert member('b' * 64).look() == found(report.Status.FAIL)
+
+
+@pytest.fixture
+def place(tmp_path, conf, monkeypatch):
+    monkeypatch.delenv('RUNTIME_DIRECTORY', raising=False)
+
+    def find(section=(), text=''):
+        return group_module.find_place(config.View(conf(text), dict(section)))
+    return find
+
+
+def test_where(place, monkeypatch):
+    assert place() is None
+    monkeypatch.setenv('RUNTIME_DIRECTORY', '/run/nova:/run/other')
+    assert place() == '/run/nova'
+    locks = '[oslo_concurrency]\nlock_path = /var/lock/nova\n'
+    assert place(text=locks) == '/var/lock/nova'
+    assert place(text=f'{locks}[healthcheck]\nstate_path = /a\n') == '/a'
+    assert place({'state_path': '/b'}, locks) == '/b'
+
+
+def test_no_place_is_logged_and_no_error(conf, caplog, monkeypatch):
+    monkeypatch.delenv('RUNTIME_DIRECTORY', raising=False)
+    group_module._say_that_no_place_is_known.cache_clear()
+    view = config.View(conf(''), {})
+    for name in ('database', 'message_queue'):
+        assert group_module.group_of(view, [name], 4.0) is None
+    assert caplog.text.count('state_path') == 1
+    caplog.clear()
+    view = config.View(conf(''), {'sharing': 'process', 'state_path': '/a'})
+    assert group_module.group_of(view, ['database'], 4.0) is None
+    assert not caplog.records
+
+
+def test_a_host_that_cannot_be_told_from_others(conf, caplog, monkeypatch,
+                                                tmp_path):
+    monkeypatch.setattr(group_module, 'boot_id', lambda: '')
+    view = config.View(conf(''), {'state_path': str(tmp_path)})
+    assert group_module.group_of(view, ['database'], 4.0) is None
+    assert 'ProcSubset' in caplog.text
+
+
+def test_an_unknown_way_to_share_is_an_error():
+    with pytest.raises(healthcheck.exceptions.ConfigError,
+                       match="sharing = 'cluster'"):
+        healthcheck.Healthcheck(wsgi.below, {'sharing': 'cluster'})
+
+
+class Test_identity:
+    text = '[database]\nconnection = mysql://nova:secret@db/nova\n'
+
+    @pytest.fixture
+    def identity(self, conf):
+        def make(section=(), text=self.text, names=('database',)):
+            return group_module.identity(
+                config.View(conf(text), dict(section)), names)
+        return make
+
+    def test_it_is_the_same_for_the_same(self, identity):
+        assert identity() == identity()
+        assert identity({'a': '1', 'b': '2'}) == identity({'b': '2',
+                                                           'a': '1'})
+
+    def test_any_difference_makes_another_one(self, identity):
+        made = [identity(), identity({'interval': '3'}),
+                identity(names=['database', 'message_queue']),
+                identity(text=self.text.replace('secret', 'other')),
+                identity(text=self.text + '# edited\n')]
+        assert len(set(made)) == len(made)
+
+    def test_another_host_makes_another_one(self, identity, monkeypatch):
+        """As does a restart: what was known then is not true now."""
+        here = identity()
+        monkeypatch.setattr(group_module, 'boot_id', lambda: 'another')
+        assert identity() != here
+
+    def test_it_tells_no_secret(self, identity):
+        assert 'secret' not in identity()
+
+    def test_how_the_configuration_was_found_does_not_matter(self, identity):
+        assert identity({'oslo_config_project': 'nova'}) == identity()
+
+    def test_files_of_a_directory_count(self, tmp_path):
+        from oslo_config import cfg
+        drop_in = tmp_path / 'nova.conf.d'
+        drop_in.mkdir()
+
+        def identity():
+            conf = cfg.ConfigOpts()
+            conf(['--config-dir', str(drop_in)], project='nova')
+            return group_module.identity(config.View(conf, {}), ['database'])
+        (drop_in / 'a.conf').write_text('[DEFAULT]\n')
+        before = identity()
+        (drop_in / 'b.conf').write_text('[DEFAULT]\n')
+        assert identity() != before
+
+
+def test_a_brief_report_is_all_that_a_verdict_needs():
+    full = dataclasses.replace(
+        found(components=(report.Component('cell1', report.Status.FAIL),),
+              history=report.History()),
+        prober=report.Prober(1, 'host', 'uwsgi', 1e9), refreshed_at=5.0)
+    brief = full.brief()
+    assert [c.verdict(2000) for c in brief.checks] == [
+        c.verdict(2000) for c in full.checks]
+    assert (brief.prober, brief.refreshed_at) == (full.prober, 5.0)
+    assert brief.checks[0].components == ()
+    assert brief.checks[0].history is None
