@@ -1,0 +1,106 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""Plugin ``worker``: what is left to this process, without any backend."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from collections.abc import Iterator
+import time
+
+from healthcheck.plugins import base
+from healthcheck.plugins import resources
+
+DESCRIPTORS_LOW = 'DESCRIPTORS LOW'
+MEMORY_LOW = 'MEMORY LOW'
+TASKS_LOW = 'TASKS LOW'
+TOO_MANY_THREADS = 'TOO MANY THREADS'
+POOL_EXHAUSTED = 'POOL EXHAUSTED'
+ALL_WORKERS_BUSY = 'ALL WORKERS BUSY'
+
+_MIB = 1 << 20
+
+# How often the server is asked for its workers in one probe, and the seconds
+# between. All of them busy at one moment is good use of them; so a probe asks
+# several times, and "fall" asks for several such probes in a row.
+_LOOKS = 5
+_PAUSE = 0.1
+
+
+class Worker(base.ProbePlugin):
+    """Looks at the resources of the process it runs in.
+
+    :ivar process: where the readings of the kernel come from
+    :ivar exhausted_pools: tells of SQLAlchemy's pools
+    :ivar busy_workers: tells of the server's workers
+    :ivar sleep: waits between two looks at these, in seconds
+    """
+
+    name = 'worker'
+    per_worker = True
+
+    def set_up(self) -> None:
+        self.process = resources.Process()
+        self.exhausted_pools = resources.exhausted_pools
+        self.busy_workers = resources.busy_workers
+        self.sleep: Callable[[float], None] = time.sleep
+        resources.watch_pools()
+
+    def probe(self) -> base.Result:
+        found = list(self._look())
+        reasons = [reason for reason, _ in found if reason]
+        details = '; '.join(detail for _, detail in found)
+        if reasons:
+            return base.Result.failed(reasons[0], details)
+        return base.Result(base.Status.PASS, detail=details)
+
+    def _look(self) -> Iterator[tuple[str, str]]:
+        """(reason, or nothing if it is well; figures) of each resource."""
+        settings, process = self.settings, self.process
+        use = process.descriptors()
+        if use is not None:
+            yield self._judge(use, settings.worker_max_descriptors,
+                              DESCRIPTORS_LOW), f'descriptors {use}'
+        use = process.memory()
+        if use is not None:
+            yield self._judge(use, settings.worker_max_memory, MEMORY_LOW), (
+                f'memory {use.used // _MIB} of {use.limit // _MIB} MiB')
+        use = process.tasks()
+        if use is not None:
+            yield self._judge(use, settings.worker_max_tasks,
+                              TASKS_LOW), f'tasks {use}'
+        threads, most = process.threads(), settings.worker_max_threads
+        yield (TOO_MANY_THREADS if 0 < most < threads else '',
+               f'threads {threads}' + (f' of {most}' if most else ''))
+        for database, use in self.exhausted_pools():
+            yield POOL_EXHAUSTED, f'connections to {database} {use}'
+        use = self._least_busy()
+        if use is not None:
+            yield (ALL_WORKERS_BUSY if use.used >= use.limit else '',
+                   f'busy workers {use}')
+
+    @staticmethod
+    def _judge(use: resources.Use, most: float, reason: str) -> str:
+        return reason if use.part > most else ''
+
+    def _least_busy(self) -> resources.Use | None:
+        """The fewest workers that were busy at once, out of several looks."""
+        least: resources.Use | None = None
+        for left in reversed(range(_LOOKS)):
+            use = self.busy_workers()
+            if use is None or use.used < use.limit:
+                return use
+            least = use
+            if left:
+                self.sleep(_PAUSE)
+        return least
