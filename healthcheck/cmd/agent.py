@@ -1,0 +1,248 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""Probe for the workers of a service, in a process of its own.
+
+They share what it finds if it is given their configuration files. It can also
+answer /healthcheck itself, for services that have no HTTP.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterable
+from collections.abc import Mapping
+from collections.abc import Sequence
+import contextlib
+import functools
+import os
+import pathlib
+import sys
+from typing import Any, TYPE_CHECKING
+import warnings
+
+from oslo_config import cfg
+from oslo_log import log as logging
+from paste.deploy import loadwsgi
+
+from healthcheck import config
+from healthcheck import exceptions
+from healthcheck.host import group as group_module
+from healthcheck.host import sharing
+from healthcheck import render
+from healthcheck.serving import agent
+from healthcheck.serving import listening
+from healthcheck.serving import systemd
+
+if TYPE_CHECKING:
+    from _typeshed import wsgi
+
+LOG = logging.getLogger(__name__)
+
+PROG = 'healthcheck-agent'
+
+_KINDS = {'filter': loadwsgi.FILTER, 'app': loadwsgi.APP}
+
+_USELESS = (
+    'nobody would hear what an agent finds that has no --listen: %s. Have it '
+    'answer for itself, with --listen 127.0.0.1:8079 or --listen unix:PATH; '
+    'or share with the workers: [healthcheck]sharing = host, and '
+    '[healthcheck]state_path or [oslo_concurrency]lock_path a local '
+    'directory that the service can write to')
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    args = _parse(argv)
+    # oslo.messaging brings oslo.service, whose default it still is; nothing
+    # here runs under it.
+    warnings.filterwarnings('ignore', r'\s*Eventlet is deprecated')
+    try:
+        if args.check:
+            _check(args)
+        else:
+            _run(args)
+    except (cfg.Error, exceptions.ConfigError,
+            listening.ListenError) as exc:
+        sys.exit(f'{PROG}: {exc}')
+
+
+def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog=PROG, description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter)
+    files = parser.add_argument_group('which service')
+    files.add_argument('--config-file', action='append', default=[],
+                       metavar='FILE', help='its configuration; can be '
+                       'repeated, in the order that the service has them')
+    files.add_argument('--config-dir', action='append', default=[],
+                       metavar='DIRECTORY', help='more of it; can be repeated')
+    files.add_argument('--project', metavar='NAME',
+                       help='find its files as oslo.config does, for example '
+                       'those of nova in /etc/nova')
+    files.add_argument('--prog', metavar='NAME',
+                       help='its program, for example nova-conductor, which '
+                       'may have files of its own')
+    files.add_argument('--paste', metavar='FILE',
+                       help='the paste file that its workers are loaded from')
+    files.add_argument('--section', default='filter:healthcheck',
+                       help="the health check's section there, filter:NAME "
+                       'or app:NAME (default: %(default)s)')
+    answer = parser.add_argument_group('how to answer')
+    answer.add_argument('--listen', action='append', default=[],
+                        metavar='ADDRESS', help='answer there, on '
+                        '127.0.0.1:PORT, [::1]:PORT or unix:PATH; can be '
+                        'repeated')
+    answer.add_argument('--allow-remote', action='store_true',
+                        help='let --listen be an address that other hosts '
+                        'can connect to')
+    answer.add_argument('--socket-mode', default='660', metavar='MODE',
+                        help='of the file of a UNIX socket: who can write to '
+                        'it can connect (default: %(default)s)')
+    parser.add_argument('--check', action='store_true',
+                        help='say what the configuration means, or what is '
+                        'wrong with it, and exit')
+    parser.add_argument('--debug', action='store_true', help='log more')
+    args = parser.parse_args(argv)
+    if not (args.config_file or args.config_dir or args.project
+            or args.paste):
+        parser.error('which service? Give --config-file, --project or '
+                     '--paste')
+    kind, _, name = args.section.partition(':')
+    if kind not in _KINDS or not name:
+        parser.error(f'--section {args.section}: neither filter:NAME nor '
+                     f'app:NAME')
+    try:
+        args.socket_mode = int(args.socket_mode, 8)
+        args.listen = [listening.parse(text) for text in args.listen]
+    except ValueError:
+        parser.error(f'--socket-mode {args.socket_mode}: not a mode such as '
+                     f'660')
+    except listening.ListenError as exc:
+        parser.error(f'--listen {exc}')
+    for address in args.listen:
+        if listening.is_remote(address) and not args.allow_remote:
+            parser.error(f'--listen {address}: other hosts can connect to '
+                         f'it; if they shall, add --allow-remote')
+    return args
+
+
+def _run(args: argparse.Namespace) -> None:
+    signals = agent.Signals()
+    _set_up_logging(args.debug)
+    _read_files(args)
+    running = agent.Agent(
+        functools.partial(_load, args),
+        lambda: agent.Check([*sys.orig_argv, '--check']),
+        systemd.Notifier())
+    if os.geteuid() == 0:
+        LOG.warning('The healthcheck agent runs as root, and shares with '
+                    'workers that do so too')
+    with contextlib.ExitStack() as stack:
+        listeners = []
+        for address in args.listen:
+            listeners.append(listening.Listener(address, args.socket_mode))
+            stack.callback(listeners[-1].remove)
+        for listener in listeners:
+            listener.serve(running)
+            LOG.info('The healthcheck agent listens on %s', listener.address)
+        running.run(signals)
+
+
+def _check(args: argparse.Namespace) -> None:
+    _read_files(args)
+    door = _load(args)
+    print('files:', *_files())
+    if door.group is not None:
+        print(f'shares in {sharing.Sharing(door.group).directory.path}: '
+              f'{door.group.identity[:32]}')
+    for address in args.listen:
+        print('listens on', address)
+
+
+def _set_up_logging(debug: bool) -> None:
+    # Not the service's options, which name the service's log file.
+    conf = cfg.ConfigOpts()
+    logging.register_options(conf)
+    conf([], prog=PROG, default_config_files=[], default_config_dirs=[])
+    conf.set_default('use_stderr', True)
+    conf.set_default('debug', debug)
+    logging.setup(conf, PROG)
+
+
+def _read_files(args: argparse.Namespace) -> None:
+    """Read the service's configuration for the first time."""
+    found: list[str] | None = None if args.project else []
+    cfg.CONF([], project=args.project, prog=args.prog,
+             default_config_files=args.config_file or found,
+             default_config_dirs=args.config_dir or found)
+
+
+def _load(args: argparse.Namespace) -> agent.Door:
+    """Make a door of the configuration as it is now."""
+    if not cfg.CONF.reload_config_files():
+        raise exceptions.ConfigError(['the files cannot be read: see above'])
+    global_conf, local_conf = _section(args)
+    section = {**global_conf, **local_conf}
+    view = config.View(config.service_conf(section), section)
+    if not args.listen:
+        _reject_useless(view)
+    LOG.info('The healthcheck agent reads %s', ' '.join(_files()))
+    if args.paste:
+        return agent.Door(_nothing, section, own_names=local_conf)
+    return agent.Door(_nothing, cfg.CONF)
+
+
+def _section(args: argparse.Namespace,
+             ) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+    """What a factory gets that paste calls: (global_conf, local_conf)."""
+    if not args.paste:
+        return {}, {}
+    kind, _, name = args.section.partition(':')
+    try:
+        context = loadwsgi.loadcontext(
+            _KINDS[kind], f'config:{os.path.abspath(args.paste)}', name=name)
+    except Exception as exc:  # of many kinds
+        raise exceptions.ConfigError([
+            f'--paste {args.paste} --section {args.section}: '
+            f'{type(exc).__name__}: {exc}']) from None
+    return context.global_conf, context.local_conf
+
+
+def _reject_useless(view: config.View) -> None:
+    """:raises exceptions.ConfigError: if nobody would hear of anything"""
+    why = ''
+    if view.healthcheck.sharing != group_module.HOST:
+        why = f'[healthcheck]sharing is {view.healthcheck.sharing}'
+    elif group_module.find_place(view) is None:
+        why = 'no place is known to share a report in'
+    elif not view.healthcheck.backends:
+        why = '[healthcheck]backends is empty'
+    if why:
+        raise exceptions.ConfigError([_USELESS % why])
+
+
+def _files() -> list[str]:
+    return [*cfg.CONF.config_file, *(
+        str(path) for directory in cfg.CONF.config_dir
+        for path in sorted(pathlib.Path(directory).glob('*.conf')))]
+
+
+def _nothing(environ: wsgi.WSGIEnvironment,
+             start_response: wsgi.StartResponse) -> Iterable[bytes]:
+    """Answer what is asked for apart from the health."""
+    page = render.not_found()
+    start_response(page.status, list(page.headers))
+    return page.body
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,277 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""The life of an agent: it probes, answers, and listens to signals."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from collections.abc import Iterable
+import contextlib
+import math
+import os
+import signal
+import socket
+import subprocess
+import tempfile
+import threading
+import time
+from typing import TYPE_CHECKING
+
+from oslo_config import cfg
+from oslo_log import log as logging
+
+from healthcheck import exceptions
+from healthcheck.host import group as group_module
+from healthcheck import middleware
+from healthcheck.probing import threads
+from healthcheck import report
+from healthcheck.serving import systemd
+
+if TYPE_CHECKING:
+    from _typeshed import wsgi
+
+LOG = logging.getLogger(__name__)
+
+# Seconds between two looks, and while something is under way.
+_TICK = 1.0
+_BUSY_TICK = 0.05
+
+# Seconds that a first report is waited for before the agent is ready
+# without one. Backends that are down must not keep a host from booting.
+_FIRST_REPORT = 10.0
+
+# Seconds that a look at a new configuration may take.
+_CHECK_TIMEOUT = 60.0
+
+# Seconds that the end waits for probes to close what they hold.
+_END_WAIT = 1.0
+
+
+class Door(middleware.Healthcheck):
+    """The door of an agent, which also tells how its probing is doing."""
+
+    @property
+    def group(self) -> group_module.Group | None:
+        """The processes that it shares with."""
+        return self._group
+
+    @property
+    def status(self) -> report.Status | None:
+        """That of all that is probed; None before the first report.
+
+        Unlike :meth:`probed` it starts nothing, which could take a while.
+        """
+        running = self._engine.peek()
+        started = running is not None and running.started
+        return self.probed({}) if started else None
+
+    @property
+    def alive_at(self) -> float:
+        """When the slowest thread that probes was last seen to run."""
+        running = self._engine.peek()
+        if running is None:
+            return -math.inf
+        return running.alive_at
+
+    def known(self) -> report.Report | None:
+        """All that is known; None before there is a report."""
+        running = self._engine.peek()
+        return running.known() if running is not None else None
+
+
+class Signals:
+    """SIGTERM, SIGINT and SIGHUP, one after the other, when asked for.
+
+    Made in the main thread. (``signal.sigtimedwait`` would do, if it did not
+    make a signal up when the process is stopped and goes on.)
+    """
+
+    def __init__(self) -> None:
+        self._reader, self._writer = socket.socketpair()
+        self._writer.setblocking(False)
+        signal.set_wakeup_fd(self._writer.fileno())
+        for signum in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            signal.signal(signum, lambda signum, frame: None)
+
+    def next(self, timeout: float) -> int | None:
+        """The next one; None if none comes within ``timeout`` seconds."""
+        self._reader.settimeout(timeout)
+        try:
+            return self._reader.recv(1)[0]
+        except TimeoutError:
+            return None
+
+
+class Check:
+    """Another process's look at the configuration, as it is now.
+
+    What is wrong must not reach the one that is in use, and loading it here
+    would change options that backends of others read at any time.
+
+    :param command: its command line; status 0 means that all is well
+    """
+
+    def __init__(self, command: Iterable[str]) -> None:
+        self._said = tempfile.TemporaryFile()
+        self._deadline = time.monotonic() + _CHECK_TIMEOUT
+        self._process = subprocess.Popen(
+            list(command), stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL, stderr=self._said)
+
+    @property
+    def is_over(self) -> bool:
+        return (self._process.poll() is not None
+                or time.monotonic() > self._deadline)
+
+    def problem(self) -> str | None:
+        """What is wrong; None if nothing is. To be asked once, at the end."""
+        over = self._process.poll() is not None
+        self.kill(close=False)
+        with self._said:
+            self._said.seek(0)
+            text = self._said.read().decode(errors='replace').strip()
+        if not over:
+            return f'not read within {_CHECK_TIMEOUT:g} s'
+        return text or 'no reason given' if self._process.returncode else None
+
+    def kill(self, close: bool = True) -> None:
+        self._process.kill()
+        self._process.wait()
+        if close:
+            self._said.close()
+
+
+class Agent:
+    """Probes, and is a WSGI application that answers.
+
+    :param load: makes a door of the configuration as it is now
+    :param check: starts a look at the configuration as it is now
+    :param notifier: tells systemd
+    :raises healthcheck.exceptions.ConfigError: if it cannot be loaded
+    """
+
+    def __init__(self, load: Callable[[], Door], check: Callable[[], Check],
+                 notifier: systemd.Notifier) -> None:
+        self._load = load
+        self._make_check = check
+        self._systemd = notifier
+        self._watchdog_period = (notifier.watchdog or math.inf) / 2
+        self._stuck = min(threads.STALLED, notifier.watchdog or math.inf)
+        self._watched_at = -math.inf
+        self._door = load()
+        self._check: Check | None = None
+        self._starting: Door | None = None
+        self._deadline = 0.0
+        self._status = ''
+
+    def __call__(self, environ: wsgi.WSGIEnvironment,
+                 start_response: wsgi.StartResponse) -> Iterable[bytes]:
+        return self._door(environ, start_response)
+
+    def run(self, signals: Signals) -> None:
+        """Work until SIGTERM or SIGINT comes."""
+        self._start(self._door)
+        try:
+            while True:
+                self._step()
+                busy = self._check is not None or self._starting is not None
+                received = signals.next(
+                    _BUSY_TICK if busy else min(_TICK, self._watchdog_period))
+                if received == signal.SIGHUP:
+                    self._reload()
+                elif received is not None:
+                    break
+        finally:
+            self._end()
+
+    def _step(self) -> None:
+        if self._check is not None and self._check.is_over:
+            self._end_check(self._check)
+        if self._starting is not None and (
+                self._starting.status is not None
+                or time.monotonic() > self._deadline):
+            self._adopt(self._starting)
+        self._tell()
+
+    def _start(self, door: Door) -> None:
+        """Have a door start probing, which waits for its first report."""
+        self._starting = door
+        self._deadline = time.monotonic() + _FIRST_REPORT
+        threading.Thread(target=door.probed, args=({},), daemon=True,
+                         name='healthcheck-start').start()
+
+    def _adopt(self, door: Door) -> None:
+        self._starting = None
+        before, self._door = self._door, door
+        if before is not door:
+            before.stop()
+            LOG.info('The healthcheck agent goes on with the new '
+                     'configuration')
+        self._systemd.ready()
+
+    def _reload(self) -> None:
+        LOG.info('The healthcheck agent reads its configuration again')
+        self._systemd.reloading()
+        if self._starting not in (None, self._door):
+            self._starting.stop()
+            self._starting = None
+        if self._check is not None:
+            self._check.kill()
+        self._check = self._make_check()
+
+    def _end_check(self, check: Check) -> None:
+        self._check = None
+        problem = check.problem()
+        if problem is None:
+            try:
+                self._start(self._load())
+                return
+            except (cfg.Error, exceptions.ConfigError) as exc:
+                problem = str(exc)
+        LOG.error('The healthcheck agent goes on with the configuration that '
+                  'it has, as the new one cannot be used: %s', problem)
+        self._systemd.ready()
+
+    def _tell(self) -> None:
+        """Tell systemd how it goes."""
+        now = time.monotonic()
+        if (now - self._watched_at >= self._watchdog_period
+                and now - self._door.alive_at < self._stuck):
+            self._watched_at = now
+            self._systemd.alive()
+        if self._systemd.enabled:
+            status = self._describe()
+            if status != self._status:
+                self._status = status
+                self._systemd.status(status)
+
+    def _describe(self) -> str:
+        status, known = self._door.status, self._door.known()
+        if status is None or known is None:
+            return 'no report yet'
+        words = [status.word]
+        words += [f'{check.name}: {check.reason}' for check in known.checks
+                  if check.status is not report.Status.PASS]
+        if known.prober is not None and known.prober.pid != os.getpid():
+            words.append(f'process {known.prober.pid} probes')
+        return ', '.join(words)
+
+    def _end(self) -> None:
+        LOG.info('The healthcheck agent ends')
+        self._systemd.stopping()
+        if self._check is not None:
+            self._check.kill()
+        for door in {self._door, self._starting}:
+            if door is not None:
+                with contextlib.suppress(Exception):
+                    door.stop(_END_WAIT)

@@ -1,0 +1,241 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""Load a WSGI application by its import path, when it can be loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+import difflib
+import fcntl
+import importlib
+from importlib import util
+import math
+import operator
+import os
+import random
+import re
+import threading
+import time
+import traceback
+from typing import TYPE_CHECKING
+import weakref
+
+from oslo_log import log as logging
+
+from healthcheck import exceptions
+
+if TYPE_CHECKING:
+    from _typeshed import wsgi
+
+LOG = logging.getLogger(__name__)
+
+# Seconds between two attempts that fail.
+_FIRST_DELAY = 1.0
+_LAST_DELAY = 60.0
+
+_SHAPE = re.compile(r'([A-Za-z_][\w.]*):([A-Za-z_][\w.]*)(\(\))?')
+
+
+class Target:
+    """Where an application is: ``module:attribute`` or ``module:factory()``.
+
+    :param text: the import path
+    :param source: where the text stands, for errors
+    :raises healthcheck.exceptions.ConfigError: if it is not of that form
+    """
+
+    def __init__(self, text: str, source: str) -> None:
+        self.text = text
+        self._source = source
+        match = _SHAPE.fullmatch(text.strip())
+        if match is None:
+            raise self._error('not an import path (allowed: module:attribute, '
+                              'or module:function() for what a function '
+                              'returns)')
+        self._module, self._attribute, self._call = match.groups()
+
+    @property
+    def package(self) -> str:
+        """The outermost package that the application is in."""
+        return self._module.partition('.')[0]
+
+    def find(self) -> None:
+        """Look for the module, without running it.
+
+        :raises healthcheck.exceptions.ConfigError: if it is not there. What
+            goes wrong in a package above it is not told here: it may be
+            well when the application is loaded.
+        """
+        try:
+            spec = util.find_spec(self._module)
+        except ModuleNotFoundError as exc:
+            if not f'{self._module}.'.startswith(f'{exc.name}.'):
+                return
+            spec = None
+        except Exception:
+            return
+        if spec is None:
+            raise self._error(f'there is no module {self._module} (install '
+                              f'it in the environment of the server, or '
+                              f'mend the spelling)')
+
+    def load(self) -> wsgi.WSGIApplication:
+        """Import the application.
+
+        A module whose import has failed is not in ``sys.modules``, so it is
+        run again by the next attempt; those it imported stay. This is how
+        mod_wsgi repeats a load, and services are made for it.
+
+        :raises healthcheck.exceptions.ConfigError: if the module has no such
+            attribute, or it is no application
+        """
+        module = importlib.import_module(self._module)
+        try:
+            found = operator.attrgetter(self._attribute)(module)
+        except AttributeError:
+            near = difflib.get_close_matches(self._attribute, vars(module), 1)
+            raise self._error(
+                f'module {self._module} has no {self._attribute}' + (
+                    f'; did you mean {near[0]}?' if near else '')) from None
+        if self._call:
+            found = found()
+        if not callable(found):
+            raise self._error(f'{type(found).__name__} is no WSGI '
+                              f'application (allowed: what can be called)')
+        application: wsgi.WSGIApplication = found
+        return application
+
+    def _error(self, problem: str) -> exceptions.ConfigError:
+        return exceptions.ConfigError([
+            f'{self._source} = {self.text!r}: {problem}'])
+
+
+class Loader:
+    """Loads an application, again and again until it is there.
+
+    :param target: the application
+    :param redact: takes secrets out of a line for the log
+    :param clock: monotonic seconds
+    :param uniform: where jitter comes from. Not the ``random`` module's own
+        generator: processes forked from one may share its state, and all of
+        them would load in step.
+    :ivar application: None until it is loaded
+    """
+
+    def __init__(self, target: Target, redact: Callable[[str], str], *,
+                 clock: Callable[[], float] = time.monotonic,
+                 uniform: Callable[[float, float], float] =
+                 random.SystemRandom().uniform) -> None:
+        self._target = target
+        self._redact = redact
+        self._clock = clock
+        self._uniform = uniform
+        self.application: wsgi.WSGIApplication | None = None
+        self._loading = threading.Lock()
+        self._turn = _Turn()
+        self._given_up = False
+        self._failures = 0
+        self._due_at = -math.inf
+        self._said = ''
+
+    def load(self) -> None:
+        """Try now. An application that cannot be loaded yet is logged.
+
+        :raises healthcheck.exceptions.ConfigError: if it never can be
+        """
+        try:
+            self.application = self._target.load()
+        except (exceptions.ConfigError, KeyboardInterrupt):
+            raise
+        # Services end the process when they do not like their configuration:
+        # SystemExit is no Exception.
+        except BaseException as exc:
+            self._failures += 1
+            delay = min(_FIRST_DELAY * 2 ** (self._failures - 1), _LAST_DELAY)
+            delay *= self._uniform(0.5, 1.0)
+            self._due_at = self._clock() + delay
+            self._log_failure(exc)
+
+    def attempt(self, backends_are_well: Callable[[], bool]) -> None:
+        """Try, if it is time to; whoever comes meanwhile goes on at once.
+
+        With its backends down an application may take minutes to fail, and
+        some do not let it be tried again. So it is tried when they are well,
+        and at once when they become so. Processes that were forked from one
+        take turns, so that the others can answer meanwhile.
+        """
+        if not self._loading.acquire(blocking=False):
+            return
+        try:
+            if self.application is not None or self._given_up:
+                return
+            if not backends_are_well():
+                self._failures, self._due_at = 0, -math.inf
+            elif self._clock() >= self._due_at and self._turn.take():
+                try:
+                    self.load()
+                finally:
+                    self._turn.give_back()
+        except exceptions.ConfigError as exc:
+            self._given_up = True
+            LOG.error('%s', exc)
+        finally:
+            self._loading.release()
+
+    def _log_failure(self, exc: BaseException) -> None:
+        """Log a failure with its traceback, the same one once."""
+        kind = f'{type(exc).__module__}.{type(exc).__qualname__}'
+        if kind == self._said:
+            LOG.debug('Healthcheck: %s is not loaded: %s again',
+                      self._target.text, kind)
+            return
+        self._said = kind
+        lines = ''.join(traceback.format_exception(exc)).splitlines()
+        LOG.error(
+            'Healthcheck: %(app)s cannot be loaded, and will be tried again: '
+            '%(kind)s%(hint)s\n%(traceback)s',
+            {'app': self._target.text, 'kind': kind, 'hint': _hint(exc),
+             'traceback': '\n'.join(
+                 line[:len(line) - len(line.lstrip())] + self._redact(line)
+                 for line in lines)})
+
+
+class _Turn:
+    """Taken by one process at a time, of all that are forked from this one.
+
+    A lock of fcntl belongs to a process, whoever has opened the file, and
+    ends with it.
+    """
+
+    def __init__(self) -> None:
+        self._descriptor = os.memfd_create('healthcheck-loader')
+        weakref.finalize(self, os.close, self._descriptor)
+
+    def take(self) -> bool:
+        try:
+            fcntl.lockf(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            return False
+        return True
+
+    def give_back(self) -> None:
+        fcntl.lockf(self._descriptor, fcntl.LOCK_UN)
+
+
+def _hint(exc: BaseException) -> str:
+    if isinstance(exc, ValueError) and 'main thread' in str(exc):
+        # signal.signal; oslo.reports calls it for its Guru Meditation.
+        return (' (it sets signal handlers, which only the main thread can '
+                'do: have the server serve requests in it, or restart the '
+                'server while the backends are well)')
+    return ''

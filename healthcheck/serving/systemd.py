@@ -1,0 +1,77 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""What a service tells systemd about itself, see sd_notify(3)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+import os
+import socket
+import time
+
+from oslo_log import log as logging
+
+LOG = logging.getLogger(__name__)
+
+# Seconds that systemd may take to make room for a message.
+_PATIENCE = 1.0
+
+
+class Notifier:
+    """Sends datagrams to systemd; without systemd it does nothing.
+
+    :param environ: where systemd says what it wants to know
+    :ivar enabled: whether anybody listens
+    :ivar watchdog: seconds of silence after which systemd ends the process,
+        or None
+    """
+
+    def __init__(self, environ: Mapping[str, str] = os.environ) -> None:
+        name = environ.get('NOTIFY_SOCKET', '')
+        # An abstract name; those are written with an @ for the 0 byte.
+        self._address = '\0' + name[1:] if name.startswith('@') else name
+        self.enabled = name.startswith(('@', '/'))
+        self.watchdog: float | None = None
+        if self.enabled and environ.get('WATCHDOG_PID') in (
+                None, str(os.getpid())):
+            usec = environ.get('WATCHDOG_USEC', '')
+            if usec.isdecimal() and int(usec):
+                self.watchdog = int(usec) / 1e6
+
+    def ready(self) -> None:
+        self._send('READY=1')
+
+    def reloading(self) -> None:
+        """Say that the configuration is read; :meth:`ready` ends that."""
+        self._send('RELOADING=1\nMONOTONIC_USEC='
+                   f'{time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000}')
+
+    def stopping(self) -> None:
+        self._send('STOPPING=1')
+
+    def alive(self) -> None:
+        self._send('WATCHDOG=1')
+
+    def status(self, text: str) -> None:
+        """Show a line in ``systemctl status``."""
+        self._send('STATUS=' + ' '.join(text.split()))
+
+    def _send(self, message: str) -> None:
+        if not self.enabled:
+            return
+        try:
+            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
+                sender.settimeout(_PATIENCE)
+                sender.sendto(message.encode(), self._address)
+        except OSError as exc:
+            LOG.debug('systemd cannot be told %s: %s', message, exc)

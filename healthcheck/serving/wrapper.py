@@ -1,0 +1,297 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""The door in front of an application that may not be loaded yet."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from collections.abc import Iterable
+from collections.abc import Iterator
+from collections.abc import Mapping
+from collections.abc import Sequence
+import contextlib
+import importlib
+import math
+import os
+import queue
+import select
+import signal
+import sys
+import threading
+import time
+from typing import TYPE_CHECKING
+
+from oslo_config import cfg
+from oslo_log import log as logging
+
+from healthcheck import backends
+from healthcheck import config
+from healthcheck import exceptions
+from healthcheck import middleware
+from healthcheck.probing import runner
+from healthcheck import redact
+from healthcheck import render
+from healthcheck import report
+from healthcheck.serving import loader
+
+if TYPE_CHECKING:
+    from _typeshed import wsgi
+
+LOG = logging.getLogger(__name__)
+
+NOT_LOADED = 'NOT LOADED'
+
+CHECK = 'application'
+"""The name of the check that says whether the application is there."""
+
+_WELL = b'1'
+# Seconds that the child may take to start and to say what it has seen.
+_GRACE = 2.0
+
+_APP = 'HEALTHCHECK_APP'
+_PROJECT = 'HEALTHCHECK_CONFIG_PROJECT'
+_FILES = 'HEALTHCHECK_CONFIG_FILES'
+_DIRS = 'HEALTHCHECK_CONFIG_DIRS'
+
+
+class Application:
+    """A WSGI application that is there from the start.
+
+    It answers ``/healthcheck`` by itself, and hands on everything else to
+    the application, or answers 503 until that is loaded.
+
+    Where the backends are well at the start, the application is loaded then,
+    as if nothing was in front of it. Where they are not, each process loads
+    it when they are, after a request has been answered: in the main thread
+    if that serves requests, for services set signal handlers while they
+    load; else in a thread of its own.
+
+    :param target: the application
+    :param conf: the service's configuration, read for us alone: the
+        application reads its own when it is loaded
+    :raises healthcheck.exceptions.ConfigError: with what is wrong
+    """
+
+    def __init__(self, target: loader.Target, conf: cfg.ConfigOpts) -> None:
+        target.find()
+        with _native_threads():
+            self._door = middleware.Healthcheck(
+                self._below, conf, switches={CHECK: self._state})
+            well = _are_well(conf, self._door.policy.timeout)
+        self._loader = loader.Loader(target, redact.Redactor(*_urls(conf)))
+        self._unavailable = render.page(
+            503, 'Service Unavailable: the application is not loaded yet',
+            extra=(('Retry-After',
+                    str(math.ceil(self._door.policy.interval))),))
+        if well:
+            self._loader.load()
+        else:
+            LOG.warning('Healthcheck: %s is not loaded before its backends '
+                        'are well', target.text)
+
+    def __call__(self, environ: wsgi.WSGIEnvironment,
+                 start_response: wsgi.StartResponse) -> Iterable[bytes]:
+        body = self._door(environ, start_response)
+        if self._loader.application is not None:
+            return body
+        # Whoever asked is not to wait for it.
+        return _AndThen(body, lambda: self._go_on_loading(environ))
+
+    def stop(self, timeout: float = 0.0) -> None:
+        """Stop probing in this process; see ``Healthcheck.stop``."""
+        self._door.stop(timeout)
+
+    def _below(self, environ: wsgi.WSGIEnvironment,
+               start_response: wsgi.StartResponse) -> Iterable[bytes]:
+        application = self._loader.application
+        if application is not None:
+            return application(environ, start_response)
+        start_response(self._unavailable.status,
+                       list(self._unavailable.headers))
+        return self._unavailable.body
+
+    def _state(self, environ: wsgi.WSGIEnvironment) -> str:
+        return NOT_LOADED if self._loader.application is None else report.OK
+
+    def _go_on_loading(self, environ: wsgi.WSGIEnvironment) -> None:
+        def attempt() -> None:
+            self._loader.attempt(lambda: self._door.probed(environ) in (
+                report.Status.PASS, report.Status.WARN))
+        # Not threading.main_thread(): greenlets have their own idea of it.
+        if threading.get_native_id() == os.getpid():
+            attempt()
+        elif 'uwsgi' not in sys.modules:
+            threading.Thread(target=attempt, name='healthcheck-loader',
+                             daemon=True).start()
+        # One of uWSGI's threads is the main one: its turn will come.
+
+
+class _AndThen:
+    """The body of an answer, and what to do when it has been sent."""
+
+    def __init__(self, body: Iterable[bytes],
+                 then: Callable[[], None]) -> None:
+        self._body = body
+        self._then = then
+
+    def __iter__(self) -> Iterator[bytes]:
+        return iter(self._body)
+
+    def close(self) -> None:
+        try:
+            close = getattr(self._body, 'close', None)
+            if close is not None:
+                close()
+        finally:
+            self._then()
+
+
+def from_environment(variables: Mapping[str, str]) -> Application:
+    """The application that environment variables describe.
+
+    :raises healthcheck.exceptions.ConfigError: with what is wrong
+    """
+    text = variables.get(_APP, '')
+    if not text:
+        raise exceptions.ConfigError([
+            f'{_APP} is not set: healthcheck.wsgi wraps the WSGI application '
+            f'of that import path (for example '
+            f'{_APP}=nova.wsgi.osapi_compute:application)'])
+    target = loader.Target(text, _APP)
+    return Application(target, _read_conf(
+        variables.get(_PROJECT) or target.package,
+        _paths(variables.get(_FILES)), _paths(variables.get(_DIRS))))
+
+
+def _paths(text: str | None) -> list[str]:
+    return [path.strip() for path in (text or '').split(';') if path.strip()]
+
+
+def _read_conf(project: str, files: Sequence[str],
+               dirs: Sequence[str]) -> cfg.ConfigOpts:
+    conf = cfg.ConfigOpts()
+    for path in dirs:
+        if not os.path.isdir(path):  # oslo.config would not mind
+            raise exceptions.ConfigError([
+                f'{_DIRS} = {";".join(dirs)!r}: {path} is no directory'])
+    try:
+        conf([], project=project, default_config_files=list(files) or None,
+             default_config_dirs=list(dirs) or None)
+    except cfg.Error as exc:
+        raise exceptions.ConfigError([
+            f'{_FILES} = {";".join(files)!r}, {_PROJECT} = {project!r}: '
+            f'{redact.Redactor()(exc)}']) from None
+    return conf
+
+
+@contextlib.contextmanager
+def _native_threads() -> Iterator[None]:
+    """Keep eventlet from being imported by what we import.
+
+    oslo.messaging, which we import before the service does, has oslo.service
+    choose what to run on, whose default is eventlet, and futurist imports it
+    wherever it is installed. Nova, which runs without, refuses to load after
+    that. Where oslo.service has no other choice, it is left to it.
+    """
+    if 'eventlet' in sys.modules:
+        yield
+        return
+    # Python's own way to say "there is no such module".
+    sys.modules['eventlet'] = None  # type: ignore[assignment]
+    try:
+        if not _choose_threads():
+            del sys.modules['eventlet']
+        yield
+    finally:
+        if sys.modules.get('eventlet', sys) is None:
+            del sys.modules['eventlet']
+
+
+def _choose_threads() -> bool:
+    """Have oslo.service take threads where the service has not chosen."""
+    try:
+        chooser = importlib.import_module('oslo_service.backend')
+        # Comes with the extra [threading] of oslo.service.
+        importlib.import_module('oslo_service.backend._threading')
+        chooser.register_backend_default_hook(
+            lambda: chooser.BackendType.THREADING)
+    except (ImportError, AttributeError):
+        return False
+    return True
+
+
+def _urls(conf: cfg.ConfigOpts) -> list[str]:
+    options = ((None, 'transport_url'), ('database', 'connection'),
+               ('api_database', 'connection'))
+    return [url for url in (config.service_option(conf, group, name)
+                            for group, name in options) if url]
+
+
+def _are_well(conf: cfg.ConfigOpts, timeout: float) -> bool:
+    """Probe each critical check once, in a child of its own.
+
+    This process may be forked next, into workers. A thread that was here
+    would leave them its locks: OpenSSL takes one when a thread ends, after
+    it can be joined, and who is forked then waits for that for ever. And
+    whatever a probe waits for, the child can be killed.
+
+    :param timeout: the longest time to wait, in seconds
+    """
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            if _look(conf, timeout):
+                os.write(writing, _WELL)
+        finally:
+            os._exit(0)
+    os.close(writing)
+    with open(reading, 'rb', buffering=0) as answers:
+        if select.select([answers], [], [], timeout + _GRACE)[0]:
+            well = answers.read(1) == _WELL
+        else:
+            well = False
+            os.kill(child, signal.SIGKILL)
+    with contextlib.suppress(ChildProcessError):  # the server was faster
+        os.waitpid(child, 0)
+    return well
+
+
+def _look(conf: cfg.ConfigOpts, timeout: float) -> bool:
+    """Probe each critical check once, all at the same time."""
+    view = config.View(conf, {})
+    found: queue.Queue[tuple[str, report.Result]] = queue.Queue()
+    probes = [probe for probe in backends.Backends(view).make_probes(0)
+              if probe.name not in view.healthcheck.noncritical]
+
+    def look(probe: runner.Probe) -> None:
+        found.put((probe.name, runner.probe_once(probe)))
+    for probe in probes:
+        threading.Thread(target=look, args=(probe,), daemon=True).start()
+    deadline = time.monotonic() + timeout
+    missing = {probe.name for probe in probes}
+    try:
+        while missing:
+            name, result = found.get(
+                timeout=max(0.0, deadline - time.monotonic()))
+            missing.discard(name)
+            if result.status is report.Status.FAIL:
+                LOG.warning('Healthcheck %(check)s: %(reason)s (%(detail)s)',
+                            {'check': name, 'reason': result.reason,
+                             'detail': result.detail})
+                return False
+    except queue.Empty:
+        LOG.warning('Healthcheck %s: no answer within %g s',
+                    ', '.join(sorted(missing)), timeout)
+        return False
+    return True
