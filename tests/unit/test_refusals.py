@@ -1,0 +1,71 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""What a caller is told who may not see an admin's page."""
+
+from __future__ import annotations
+
+import pytest
+
+from healthcheck.auth import refusals
+from tests.unit import wsgi
+
+ALL = [refusals.NOT_FOUND, refusals.FORBIDDEN, refusals.BUSY, refusals.AWAY,
+       refusals.NO_POLICY, refusals.unauthorized('Keystone')]
+
+
+def _page(refusal, **environ):
+    page = refusal.page(wsgi.environ(**environ))
+    headers = dict(page.headers)
+    assert len(headers) == len(page.headers)
+    body = b''.join(page.body)
+    assert headers['Content-Length'] == str(len(body))
+    assert headers['Cache-Control'] == 'no-store'
+    return wsgi.Answer(int(page.status.split()[0]), headers, body)
+
+
+@pytest.mark.parametrize('refusal', ALL)
+@pytest.mark.parametrize('accept', [None, 'text/html', 'image/png', '*/*'])
+def test_text(refusal, accept):
+    answer = _page(refusal, accept=accept)
+    assert answer.status == refusal.status
+    assert answer.headers['Content-Type'] == 'text/plain; charset=UTF-8'
+    assert answer.text == refusal.message
+    assert len(answer.body) < 200
+
+
+@pytest.mark.parametrize('refusal', ALL)
+@pytest.mark.parametrize('accept', ['application/json',
+                                    'application/health+json'])
+def test_json(refusal, accept):
+    answer = _page(refusal, accept=accept)
+    assert answer.headers['Content-Type'] == 'application/json'
+    assert answer.json == {'error': {
+        'code': answer.status, 'title': refusal.status.phrase,
+        'message': refusal.message}}
+
+
+@pytest.mark.parametrize('refusal', ALL)
+def test_head_has_no_body(refusal):
+    answer = _page(refusal, method='HEAD')
+    assert (answer.status, answer.body) == (refusal.status, b'')
+
+
+@pytest.mark.parametrize('refusal', [refusals.BUSY, refusals.AWAY,
+                                     refusals.NO_POLICY])
+def test_not_now_says_when(refusal):
+    assert int(_page(refusal).headers['Retry-After']) > 0
+
+
+def test_unauthorized_says_how():
+    answer = _page(refusals.unauthorized('Keystone uri="https://k/"'))
+    assert answer.headers['WWW-Authenticate'] == 'Keystone uri="https://k/"'
