@@ -1,0 +1,93 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""Reports of every kind, as a strategy and one by one."""
+
+from __future__ import annotations
+
+from hypothesis import strategies as st
+
+from healthcheck import history
+from healthcheck.probing import check
+from healthcheck import report
+from healthcheck.views import detail
+from healthcheck.views import timeline
+
+Status = report.Status
+NOW = timeline.Moment(now=5000.0, time=1.6e9)
+ANSWERING = {'pid': 7, 'host': 'node1', 'program': 'nova-api'}
+
+_texts = st.text(max_size=30)
+_names = st.text('abcdefghijklmnopqrstuvwxyz_-0123456789', min_size=1,
+                 max_size=20)
+_times = st.floats(NOW.time - 1e6, NOW.time)
+_seconds = st.floats(0, 100)
+_statuses = st.sampled_from(Status)
+_transitions = st.builds(
+    history.Transition, time=_times, status=_statuses,
+    reason=st.text(min_size=1, max_size=30), detail=_texts)
+_histories = st.builds(
+    history.History,
+    transitions=st.lists(_transitions, max_size=5).map(
+        lambda found: tuple(sorted(found, key=lambda one: one.time))),
+    last_failure=st.none() | _transitions, last_passed=st.none() | _times,
+    latencies=st.lists(_seconds, max_size=5).map(tuple))
+_components = st.builds(
+    report.Component, name=st.text(min_size=1, max_size=20),
+    status=st.none() | _statuses, reason=st.text(min_size=1, max_size=20),
+    detail=_texts, latency=st.none() | _seconds, since=st.none() | _times)
+_monotonic = st.floats(0, NOW.now)
+checks = st.builds(
+    report.CheckReport, name=_names, status=_statuses,
+    reason=st.text(min_size=1, max_size=30), detail=_texts,
+    judged_at=_monotonic, ttl=st.floats(0.2, 1e4), time=_times, label=_texts,
+    critical=st.booleans(), per_worker=st.booleans(),
+    started_at=st.none() | _monotonic, due_at=st.none() | _seconds.map(
+        lambda seconds: NOW.now + seconds),
+    latency=st.none() | _seconds,
+    components=st.lists(_components, max_size=4).map(tuple),
+    history=st.none() | _histories)
+_probers = st.builds(report.Prober, pid=st.integers(1), host=_texts,
+                     program=_texts, since=_times)
+reports = st.builds(
+    report.Report,
+    checks=st.lists(checks, max_size=4, unique_by=lambda one: one.name)
+    .map(tuple),
+    prober=st.none() | _probers, refreshed_at=st.none() | _monotonic)
+
+
+def a_check(name: str = 'database', status: Status = Status.PASS,
+            *changes: tuple[float, Status], **more: object,
+            ) -> report.CheckReport:
+    """One that was judged a second ago.
+
+    :param changes: how many seconds ago it came to what
+    """
+    reason = 'OK' if status is Status.PASS else 'CONNECTION REFUSED'
+    past = history.History(transitions=tuple(
+        history.Transition(NOW.time - ago, came_to, came_to.name)
+        for ago, came_to in changes))
+    given = {'reason': reason, 'detail': '', 'judged_at': NOW.now - 1,
+             'ttl': 30.0, 'time': NOW.time - 1, 'history': past, **more}
+    return report.CheckReport(name=name, status=status,
+                              **given)  # type: ignore[arg-type]
+
+
+def a_document(*checks: report.CheckReport,
+               found: report.Report | None = None,
+               switched: tuple[report.Verdict, ...] = (), silence: str = '',
+               moment: timeline.Moment = NOW, **options: object,
+               ) -> detail.Document:
+    known = detail.Known(
+        found or report.Report(checks),
+        {verdict.name: verdict for verdict in switched}, silence, ANSWERING)
+    return detail.document(known, check.Policy(), options, moment)
