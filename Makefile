@@ -1,5 +1,6 @@
 # make demo       run the demonstration (needs Python and pip only)
 # make test       everything CI checks: lint, docs, unit and functional tests
+# make soak       ten minutes of faults at random (SOAK_SECONDS, SOAK_SEED)
 # make benchmark  measure the cost of a health check under load
 # make docs       build the documentation
 #
@@ -11,7 +12,7 @@ BIN := $(VENV)/bin
 ARGS ?=
 
 .DELETE_ON_ERROR:
-.PHONY: demo test lint unit oldest functional benchmark docs clean \
+.PHONY: demo test lint unit oldest functional soak benchmark docs clean \
         test-packages benchmark-packages
 
 # One after the other, so that the tests have the machine to themselves.
@@ -40,9 +41,12 @@ unit: $(VENV)/test-installed
 oldest: $(VENV)-oldest/installed
 	$(VENV)-oldest/bin/python -m pytest tests/unit $(ARGS)
 
-# Two at a time, each with servers of its own: they wait more than they work.
+# Three at a time, each with servers of its own: they wait more than they work.
 functional: $(VENV)/test-installed
-	$(BIN)/python -m pytest tests/functional -n 2 --dist loadfile $(ARGS)
+	$(BIN)/python -m pytest tests/functional -n 3 --dist loadfile $(ARGS)
+
+soak: $(VENV)/test-installed
+	$(BIN)/python -m pytest tests/soak -s $(ARGS)
 
 benchmark: benchmark-packages $(VENV)/test-installed
 	$(BIN)/python -m benchmarks $(ARGS)

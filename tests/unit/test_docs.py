@@ -25,16 +25,18 @@ from paste import deploy
 import pytest
 import yaml
 
-from healthcheck import backends
-from healthcheck import check
+from healthcheck import engine
 from healthcheck import exceptions
-from healthcheck import monitor
 from healthcheck.plugins import base
 from healthcheck.plugins import dialects
 from healthcheck.plugins import failures
 from healthcheck.plugins import foreign
 from healthcheck.plugins import message_queue
+from healthcheck.plugins import worker
+from healthcheck.probing import check
+from healthcheck.probing import runner
 from healthcheck import report
+from healthcheck.serving import wrapper
 from healthcheck import switches
 from tests.unit import wsgi
 
@@ -42,8 +44,8 @@ ROOT = pathlib.Path(__file__).parents[2]
 DOCS = ROOT / 'doc' / 'source'
 EXAMPLES = DOCS / 'examples'
 
-WITH_REASONS = (base, check, dialects, failures, foreign, message_queue,
-                monitor, report, switches)
+WITH_REASONS = (base, check, dialects, engine, failures, foreign,
+                message_queue, report, runner, switches, worker, wrapper)
 
 
 def _read(path: pathlib.Path) -> str:
@@ -85,16 +87,6 @@ def test_default_detection_is_named(path):
     assert f'{check.Policy().detection:g} s with the defaults' in re.sub(
         r'[Ww]ith the\s+defaults that is (\d+ s)', r'\1 with the defaults',
         _read(path))
-
-
-def test_pages_that_are_not_there_yet(door):
-    app = door(wsgi.below, {})
-    named = re.findall(r'``/healthcheck/(\w+)``',
-                       _read(DOCS / 'index.rst'))
-    assert set(named) < set(backends.RESERVED)
-    assert [_get(app, f'/healthcheck/{name}')[0] for name in named] == [
-        404, 404, 404]
-    assert _get(app) == (200, '')
 
 
 def test_documented_error(door):
