@@ -22,9 +22,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from collections.abc import Iterator
+import pathlib
 
 import pytest
 
+from tests.functional import crowd as crowd_module
 from tests.functional import servers
 from tests.functional.servers import process
 
@@ -58,6 +60,17 @@ def rabbitmq_server() -> Iterator[process.Server]:
     yield from _running(servers.RabbitMQ)
 
 
+@pytest.fixture(scope='session')
+def keystone_server() -> Iterator[process.Server]:
+    yield from _running(servers.Keystone)
+
+
+@pytest.fixture
+def keystone(keystone_server: servers.Keystone) -> servers.Keystone:
+    keystone_server.heal()
+    return keystone_server
+
+
 @pytest.fixture
 def mariadb(mariadb_server: servers.MariaDB) -> servers.MariaDB:
     mariadb_server.heal()
@@ -86,3 +99,11 @@ def rabbitmq(rabbitmq_server: servers.RabbitMQ) -> servers.RabbitMQ:
 def free_port() -> Callable[[], int]:
     """A function that returns ports nobody listens on."""
     return servers.free_port
+
+
+@pytest.fixture
+def crowd(tmp_path: pathlib.Path) -> Iterator[crowd_module.Crowd]:
+    """Workers that share a prober, and all say that it is well."""
+    with crowd_module.Crowd(tmp_path, 4) as made:
+        made.all_say('200 OK')
+        yield made

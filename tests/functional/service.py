@@ -34,7 +34,7 @@ from urllib import parse
 from oslo_config import cfg
 
 import healthcheck
-from healthcheck import check
+from healthcheck.probing import check
 from healthcheck import render
 from healthcheck import report
 

@@ -20,7 +20,11 @@ import sqlite3
 from typing import Any
 
 import pytest
+import sqlalchemy
+from sqlalchemy import engine
+from sqlalchemy import pool
 
+from healthcheck.plugins import dialects
 from tests.functional import service as service_module
 
 
@@ -49,6 +53,16 @@ def test_moved_away(path: pathlib.Path) -> None:
         aside.rename(path)
         asked.passes()
         asked.answers_at_once()
+
+
+def test_moved_away_during_a_probe(path: pathlib.Path) -> None:
+    """It is not there, and not one that cannot be written to."""
+    url = engine.make_url(f'sqlite:///{path}')
+    made = sqlalchemy.create_engine(url, poolclass=pool.NullPool)
+    with made.connect() as connection:
+        path.rename(path.with_suffix('.aside'))
+        found = dialects.of(url, 1.0).ask(connection, dialects.Tolerance())
+    assert found.reason == dialects.NO_SUCH_DATABASE
 
 
 def test_not_a_database(path: pathlib.Path) -> None:

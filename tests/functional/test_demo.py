@@ -148,7 +148,7 @@ def test_follows_the_database_as_printed(embedded: Demo) -> None:
     subprocess.run(repair_it, check=True)
     embedded.wait_for(200)
     # The change was seen on the terminal.
-    assert re.search(r'healthcheck\.monitor .*Healthcheck database: '
+    assert re.search(r'healthcheck\.probing\.monitor .*Healthcheck database: '
                      r'fail -> pass: OK', embedded.output)
 
 

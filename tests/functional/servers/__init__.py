@@ -14,6 +14,7 @@
 
 from tests.functional.servers.galera import GaleraNode
 from tests.functional.servers.haproxy import HAProxy
+from tests.functional.servers.keystone import Keystone
 from tests.functional.servers.mariadb import MariaDB
 from tests.functional.servers.network import RefusedPort
 from tests.functional.servers.network import Relay
@@ -24,6 +25,6 @@ from tests.functional.servers.process import ServerError
 from tests.functional.servers.process import wait_until
 from tests.functional.servers.rabbitmq import RabbitMQ
 
-__all__ = ['GaleraNode', 'HAProxy', 'MariaDB', 'PostgreSQL', 'RabbitMQ',
-           'RefusedPort', 'Relay', 'ServerError', 'SilentListener',
-           'free_port', 'wait_until']
+__all__ = ['GaleraNode', 'HAProxy', 'Keystone', 'MariaDB', 'PostgreSQL',
+           'RabbitMQ', 'RefusedPort', 'Relay', 'ServerError',
+           'SilentListener', 'free_port', 'wait_until']

@@ -1,0 +1,152 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""However many workers there are, the servers see one prober."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent import futures
+import contextlib
+import dataclasses
+import time
+from typing import Any
+
+import pytest
+
+from tests.functional import brokers
+from tests.functional import databases
+from tests.functional import served
+from tests.functional import servers
+from tests.functional.servers import wsgi
+
+CLIENTS = 64
+INTERVAL = 0.5
+SECONDS = 8
+
+
+@dataclasses.dataclass(frozen=True)
+class Cost:
+    """What the servers have of a service in SECONDS."""
+
+    connections: tuple[int, int]
+    dialled: int
+    statements: int
+    messages: int
+
+
+class Backends:
+    def __init__(self, database: databases.Database,
+                 broker: brokers.Broker) -> None:
+        self.database = database
+        self.broker = broker
+
+    def serve(self, workers: int, **options: Any) -> wsgi.UWSGI:
+        # The machine is kept busy: what is measured here is not how fast
+        # it answers.
+        options = {'interval': INTERVAL, 'jitter': 0, 'fall': 2,
+                   'timeout': 5, 'slow_threshold': 5,
+                   'sharing': 'host', 'state_path': '{directory}',
+                   'backends': 'database,message_queue',
+                   'message_queue_transport_url': self.broker.url(), **options}
+        return wsgi.UWSGI(served.files(
+            database=self.database.url(),
+            **{key: str(value).replace('$', '$$')
+               for key, value in options.items()}), workers=workers)
+
+    def counts(self) -> tuple[int, int, int]:
+        server = self.database.server
+        return (server.status('Connections'), server.questions(),
+                self.broker.server.published())
+
+    def cost(self, server: wsgi.UWSGI, clients: int) -> Cost:
+        with polled(server, clients):
+            seen_by_all(server)
+            before = self.counts()
+            most = (0, 0)
+            deadline = time.monotonic() + SECONDS
+            while time.monotonic() < deadline:
+                most = max(most, (self.database.connections(),
+                                  self.broker.server.connections()))
+                time.sleep(0.5)
+            after = self.counts()
+        dialled, statements, messages = (
+            b - a for a, b in zip(before, after, strict=True))
+        return Cost(most, dialled, statements, messages)
+
+
+@pytest.fixture
+def backends(mariadb: servers.MariaDB,
+             rabbitmq: servers.RabbitMQ) -> Iterator[Backends]:
+    with databases.on(mariadb, 'mysql+pymysql') as database, \
+            brokers.on(rabbitmq) as broker:
+        yield Backends(database, broker)
+
+
+@contextlib.contextmanager
+def polled(server: wsgi.UWSGI, clients: int) -> Iterator[None]:
+    """Callers that ask without a pause, each on a new connection."""
+    over = False
+
+    def poll() -> set[tuple[int, str]]:
+        told = set()
+        while not over:
+            answer = server.ask()
+            told.add((answer.status, answer.text))
+        return told
+    with futures.ThreadPoolExecutor(clients) as pool:
+        running = [pool.submit(poll) for _ in range(clients)]
+        try:
+            yield
+        finally:
+            over = True
+        for one in running:
+            assert one.result() == {(200, 'OK\nOK')}
+
+
+def seen_by_all(server: wsgi.UWSGI, text: str = 'OK\nOK') -> None:
+    """Ask until each worker has answered, and see that all say the same."""
+    said: dict[int, str] = {}
+
+    def ask() -> bool:
+        answer = server.ask()
+        said[answer.pid] = answer.text
+        return len(said) == server.workers and set(said.values()) == {text}
+    servers.wait_until(ask, f'{text!r} of {server.workers}: {said}',
+                       30, interval=0.0)
+
+
+def test_the_cost_is_that_of_one(backends: Backends) -> None:
+    with backends.serve(1) as server:
+        single = backends.cost(server, 4)
+    for count in (backends.database.connections,
+                  backends.broker.server.connections):
+        servers.wait_until(lambda: count() == 0, 'connections given back')
+    with backends.serve(16) as server:
+        shared = backends.cost(server, CLIENTS)
+    assert single.connections == shared.connections == (1, 1)
+    assert single.dialled == shared.dialled
+    # What one probe more or less makes, at either end.
+    tolerance = 2 / (SECONDS / INTERVAL)
+    assert shared.statements == pytest.approx(single.statements,
+                                              rel=tolerance)
+    assert shared.messages == pytest.approx(single.messages, rel=tolerance)
+
+
+def test_all_agree(backends: Backends) -> None:
+    """Within the time in which one prober finds it."""
+    with backends.serve(16) as server:
+        seen_by_all(server)
+        backends.database.server.freeze()
+        seen_by_all(server, 'DATABASE: NO ANSWER\nOK')
+        backends.database.server.thaw()
+        seen_by_all(server)

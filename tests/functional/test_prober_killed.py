@@ -1,0 +1,57 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""The prober is killed: another one takes over, and nobody lies."""
+
+from __future__ import annotations
+
+import statistics
+import time
+
+from tests.functional import crowd as crowd_module
+
+Crowd = crowd_module.Crowd
+
+RETRY_INTERVAL = crowd_module.OPTIONS['retry_interval']
+
+
+def test_killed(crowd: Crowd) -> None:
+    """Another one takes over at once, each time; nothing is left behind."""
+    took = []
+    for _ in range(crowd_module.TIMES):
+        prober = crowd.prober(time.monotonic())
+        crowd.kill(prober)
+        killed_at = time.monotonic()
+        crowd.prober(killed_at)
+        took.append(crowd.first_probe(killed_at) - killed_at)
+        crowd.spawn()
+    assert statistics.median(took) < RETRY_INTERVAL
+    crowd.all_say('200 OK')
+    assert {one.said for one in crowd.answers} == {'200 OK'}
+    assert crowd.overlap() < crowd_module.INTERVAL
+    assert crowd.files() == crowd_module.REMAINS
+
+
+def test_killed_while_the_backend_is_down(crowd: Crowd) -> None:
+    """What was known is not forgotten, not for a moment."""
+    crowd.break_down()
+    crowd.all_say('503 WITNESS: DOWN')
+    told = len(crowd.answers)
+    for _ in range(10):
+        prober = crowd.prober(time.monotonic())
+        crowd.kill(prober)
+        crowd.prober(time.monotonic())
+        crowd.spawn()
+    assert {one.said for one in crowd.answers[told:]} == {
+        '503 WITNESS: DOWN'}
+    crowd.mend()
+    crowd.all_say('200 OK')

@@ -1,0 +1,114 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""The prober is stopped, or hangs: another one takes over, nobody lies."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+import contextlib
+import os
+import pathlib
+import signal
+import time
+
+import pytest
+
+from tests.functional import crowd as crowd_module
+from tests.functional import servers
+
+Crowd = crowd_module.Crowd
+
+
+def descriptors(pid: int) -> int:
+    return len(os.listdir(f'/proc/{pid}/fd'))
+
+
+@pytest.fixture
+def crowds(tmp_path: pathlib.Path) -> Iterator[list[Crowd]]:
+    """Several at a time, since most of what they do is to wait."""
+    with contextlib.ExitStack() as stack:
+        made = [stack.enter_context(Crowd(tmp_path / str(n), 3))
+                for n in range(5)]
+        for one in made:
+            one.all_say('200 OK')
+        yield made
+
+
+def test_stopped(crowds: list[Crowd]) -> None:
+    """Another one takes over; who was stopped finds that out first."""
+    before = {pid: descriptors(pid) for one in crowds for pid in one.pids}
+    for _ in range(crowd_module.TIMES // len(crowds)):
+        stopped = []
+        for one in crowds:
+            pid = one.prober(time.monotonic())
+            os.kill(pid, signal.SIGSTOP)
+            stopped.append((one, pid, time.monotonic()))
+        for one, pid, at in stopped:
+            one.prober(at, besides=pid)
+            os.kill(pid, signal.SIGCONT)
+        for one, pid, at in stopped:
+            one.prober(time.monotonic(), besides=pid)
+    for one in crowds:
+        one.all_say('200 OK')
+        assert {answer.said for answer in one.answers} == {'200 OK'}
+        assert one.overlap() < crowd_module.INTERVAL
+        assert len(one.files()) == len(crowd_module.REMAINS)
+        generation = int(one.files()[0].partition('.')[0])
+        assert generation >= crowd_module.TIMES // len(crowds)
+        for pid in one.pids:
+            # A prober has its lock, a probe the end of a pipe or a file.
+            assert descriptors(pid) <= before[pid] + 2
+
+
+def test_stopped_while_the_backend_goes_down(crowds: list[Crowd]) -> None:
+    """Nobody says that all is well once somebody has seen otherwise."""
+    stopped = []
+    for one in crowds:
+        pid = one.prober(time.monotonic())
+        os.kill(pid, signal.SIGSTOP)
+        stopped.append((one, pid))
+        one.break_down()
+    for one, pid in stopped:
+        one.all_say('503 WITNESS: DOWN', besides=pid)
+        known_at = time.monotonic()
+        os.kill(pid, signal.SIGCONT)
+        one.all_say('503 WITNESS: DOWN')
+        assert not [answer for answer in one.answers
+                    if answer.at > known_at and answer.said == '200 OK']
+    for one, _ in stopped:
+        one.mend()
+        one.all_say('200 OK')
+
+
+def test_all_stopped_but_one_that_is_asked(crowd: Crowd) -> None:
+    """Whoever goes on is enough."""
+    *others, last = sorted(crowd.pids)
+    for pid in others:
+        os.kill(pid, signal.SIGSTOP)
+    crowd.break_down()
+    servers.wait_until(lambda: crowd.said()[last] == '503 WITNESS: DOWN',
+                       f'{crowd.said()}')
+    crowd.mend()
+    servers.wait_until(lambda: crowd.said()[last] == '200 OK',
+                       f'{crowd.said()}')
+
+
+def test_stuck(crowd: Crowd) -> None:
+    """A prober whose threads hang gives no sign of life."""
+    pid = crowd.prober(time.monotonic())
+    crowd.stick(pid)
+    crowd.prober(time.monotonic() + crowd_module.INTERVAL + 2, besides=pid)
+    crowd.break_down()
+    crowd.all_say('503 WITNESS: DOWN')  # the one that hangs as well
+    assert '503 WITNESS: NO ANSWER' not in {
+        one.said for one in crowd.answers if one.pid != pid}
