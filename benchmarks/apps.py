@@ -33,7 +33,8 @@ if TYPE_CHECKING:
 Maker = Callable[[pathlib.Path], 'wsgi.WSGIApplication']
 
 # No probe but the first one falls into the time of a measurement.
-_OPTIONS = {'interval': '3600', 'ttl': '86400', 'startup_wait': '10'}
+_OPTIONS = {'interval': '3600', 'ttl': '86400', 'startup_wait': '10',
+            'sharing': 'process'}
 
 
 def bare_app(environ: wsgi.WSGIEnvironment,
@@ -51,6 +52,13 @@ def bare(directory: pathlib.Path) -> wsgi.WSGIApplication:
 def ours(directory: pathlib.Path) -> wsgi.WSGIApplication:
     return healthcheck.Healthcheck(bare_app, {
         'backends': 'database', **_database(directory), **_OPTIONS})
+
+
+def ours_shared(directory: pathlib.Path) -> wsgi.WSGIApplication:
+    """All workers answer from the report of one."""
+    return healthcheck.Healthcheck(bare_app, {
+        'backends': 'database', **_database(directory), **_OPTIONS,
+        'sharing': 'host', 'state_path': str(directory)})
 
 
 def ours_with_file(directory: pathlib.Path) -> wsgi.WSGIApplication:
@@ -73,7 +81,8 @@ def oslo_filter(directory: pathlib.Path) -> wsgi.WSGIApplication:
 
 
 MAKERS: dict[str, Maker] = {
-    'bare': bare, 'ours': ours, 'ours_with_file': ours_with_file,
+    'bare': bare, 'ours': ours, 'ours_shared': ours_shared,
+    'ours_with_file': ours_with_file,
     'oslo': oslo, 'oslo_filter': oslo_filter}
 
 

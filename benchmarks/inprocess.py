@@ -49,12 +49,13 @@ class Case:
 
 BARE = Case('Bare WSGI callable, two bytes', 'bare')
 OURS = Case('This project, text, ``database``', 'ours')
+OURS_SHARED = Case('… with a shared prober', 'ours_shared')
 OURS_WITH_FILE = Case('… and ``disable_by_file``', 'ours_with_file')
 OSLO = Case('oslo.middleware, text, ``disable_by_file``', 'oslo')
 PASSED_ON = Case('Passed on by this project\'s filter', 'ours', API)
 
 CASES = (
-    BARE, OURS, OURS_WITH_FILE,
+    BARE, OURS, OURS_SHARED, OURS_WITH_FILE,
     Case('This project, health+json', 'ours',
          accept='application/health+json'),
     Case('This project, HEAD', 'ours', method='HEAD'),

@@ -31,27 +31,33 @@ from urllib import request
 
 import psutil
 
-APPS = ('bare', 'ours', 'oslo')
 PATH = '/healthcheck'
-# Connections, and threads of the worker to serve them: with fewer of either
-# the worker waits for wrk.
-CONNECTIONS = 4
 
 
 @dataclasses.dataclass(frozen=True)
 class Use:
-    """How connections are used."""
+    """How the apps are used.
+
+    :param option: uWSGI's, for such a socket
+    :param connections: how many there are, and threads to serve them: with
+        fewer of either the workers wait for wrk
+    """
 
     title: str
     option: str
-    """uWSGI's, for such a socket."""
     rounds: int
+    apps: tuple[str, ...] = ('bare', 'ours', 'oslo')
+    workers: int = 1
+    connections: int = 4
 
 
 # What HAProxy does; opening connections makes the figures scatter.
-EACH = Use('a connection each', '--http-socket', 16)
+EACH = Use('a connection for each request', '--http-socket', 16)
 # The server itself costs least, so a difference between apps shows most.
-KEPT = Use('kept alive', '--http11-socket', 6)
+KEPT = Use('connections kept alive', '--http11-socket', 6)
+# What it costs to answer from the report of another worker.
+SHARED = Use('16 workers and 64 clients', '--http-socket', 16,
+             ('bare', 'ours', 'ours_shared'), 16, 64)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,7 +90,9 @@ class Throughput:
 
     rounds: Sequence[Round]
     bare: Sequence[Round]
-    """The bare callable's, at the same times."""
+    ours: Sequence[Round]
+    """The bare callable's, and ours with probers of its own, at the same
+    times."""
 
     @property
     def rate(self) -> float:
@@ -97,8 +105,15 @@ class Throughput:
     @property
     def ratio(self) -> float:
         """Of the rate to the bare callable's, within each round."""
-        return statistics.median(one.rate / bare.rate for one, bare
-                                 in zip(self.rounds, self.bare))
+        return self._ratio(self.bare)
+
+    @property
+    def ratio_to_ours(self) -> float:
+        return self._ratio(self.ours)
+
+    def _ratio(self, others: Sequence[Round]) -> float:
+        return statistics.median(one.rate / other.rate for one, other
+                                 in zip(self.rounds, others))
 
     @property
     def busy(self) -> float:
@@ -107,23 +122,24 @@ class Throughput:
 
 def measure(directory: pathlib.Path, use: Use) -> dict[str, Throughput]:
     """Let all apps take turns, and compare within each round."""
-    rounds: dict[str, list[Round]] = {app: [] for app in APPS}
+    rounds: dict[str, list[Round]] = {app: [] for app in use.apps}
     with contextlib.ExitStack() as stack:
-        served = {app: stack.enter_context(_serve(app, directory, use.option))
-                  for app in APPS}
+        served = {app: stack.enter_context(_serve(app, directory, use))
+                  for app in use.apps}
+        for url, _ in served.values():
+            _wrk(url, use.connections)  # each worker's first report
         for number in range(use.rounds):
             # Every other round backwards, so that none always comes first.
-            for app in APPS[::-1] if number % 2 else APPS:
-                rounds[app].append(_load(*served[app]))
-    return {app: Throughput(rounds[app], rounds['bare']) for app in APPS}
+            for app in use.apps[::-1] if number % 2 else use.apps:
+                rounds[app].append(_load(*served[app], use.connections))
+    return {app: Throughput(rounds[app], rounds['bare'], rounds['ours'])
+            for app in use.apps}
 
 
-def _load(url: str, worker: int) -> Round:
-    before = _processor_time(worker)
-    output = subprocess.run(
-        [*_pinned(-1), _program('wrk'), '-t1', f'-c{CONNECTIONS}', '-d1s',
-         url], check=True, stdout=subprocess.PIPE, text=True).stdout
-    processor = _processor_time(worker) - before
+def _load(url: str, workers: Sequence[int], connections: int) -> Round:
+    before = _processor_time(workers)
+    output = _wrk(url, connections)
+    processor = _processor_time(workers) - before
     # That connections end is no error here: uWSGI does not announce it.
     found = re.search(r'(\d+) requests in ([\d.]+)s', output)
     if not found or int(found[1]) == 0 or 'Non-2xx' in output:
@@ -131,25 +147,33 @@ def _load(url: str, worker: int) -> Round:
     return Round(int(found[1]), float(found[2]), processor)
 
 
-def _processor_time(process: int) -> float:
-    """Seconds that all threads of a process have run for."""
-    tasks = pathlib.Path(f'/proc/{process}/task').glob('*/schedstat')
-    return sum(int(task.read_text().split()[0]) for task in tasks) / 1e9
+def _wrk(url: str, connections: int) -> str:
+    return subprocess.run(
+        [*_pinned(-1), _program('wrk'), '-t1', f'-c{connections}', '-d1s',
+         url], check=True, stdout=subprocess.PIPE, text=True).stdout
+
+
+def _processor_time(processes: Sequence[int]) -> float:
+    """Seconds that all threads of the processes have run for."""
+    return sum(int(task.read_text().split()[0]) for process in processes
+               for task in pathlib.Path(f'/proc/{process}/task').glob(
+                   '*/schedstat')) / 1e9
 
 
 @contextlib.contextmanager
-def _serve(app: str, directory: pathlib.Path, option: str,
-           ) -> Iterator[tuple[str, int]]:
-    """Serve an app; give its URL and the number of its only worker."""
+def _serve(app: str, directory: pathlib.Path, use: Use,
+           ) -> Iterator[tuple[str, list[int]]]:
+    """Serve an app; give its URL and the numbers of its workers."""
     with socket.create_server(('127.0.0.1', 0)) as found:
         address = '127.0.0.1:{}'.format(found.getsockname()[1])
     log = directory / f'{app}.log'
     command = [
-        *_pinned(0), _program('uwsgi'), option, address,
+        *_pinned(0), _program('uwsgi'), use.option, address,
         '--wsgi', 'benchmarks.served', '--virtualenv', sys.prefix,
         '--chdir', str(pathlib.Path(__file__).parents[1]),
-        '--master', '--workers', '1', '--enable-threads',
-        '--threads', str(CONNECTIONS), '--need-app', '--die-on-term',
+        '--master', '--workers', str(use.workers), '--enable-threads',
+        '--threads', str(max(1, use.connections // use.workers)),
+        '--need-app', '--die-on-term',
         '--disable-logging']
     with log.open('wb') as output:
         process = subprocess.Popen(
@@ -159,7 +183,8 @@ def _serve(app: str, directory: pathlib.Path, option: str,
     try:
         url = f'http://{address}{PATH}'
         _wait(url, process, log)
-        yield url, psutil.Process(process.pid).children()[0].pid
+        yield url, [child.pid for child
+                    in psutil.Process(process.pid).children()]
     finally:
         process.terminate()
         process.wait()
