@@ -44,6 +44,7 @@ class Component:
     :param status: None while it is unknown
     :param latency: of its last answer, in seconds
     :param since: when it came to this status, in seconds since the epoch
+    :param disabled: whether it is not looked at, on purpose
     """
 
     name: str
@@ -52,6 +53,7 @@ class Component:
     detail: str = ''
     latency: float | None = None
     since: float | None = None
+    disabled: bool = False
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -61,20 +63,27 @@ class Result:
     :param reason: short and fixed, fit for an anonymous caller
     :param detail: for admins and logs only; redacted by whoever made it
     :param components: what the check looked at, one by one
+    :param confirmed: whether the probe has itself repeated, as often as
+        ``fall`` and ``rise`` ask, what it found
+    :param latency: seconds that the backend took to answer; None: as many
+        as the run took
     """
 
     status: Status
     reason: str = OK
     detail: str = ''
     components: tuple[Component, ...] = ()
+    confirmed: bool = False
+    latency: float | None = None
 
     @classmethod
     def ok(cls) -> Result:
         return cls(Status.PASS)
 
     @classmethod
-    def failed(cls, reason: str, detail: str = '') -> Result:
-        return cls(Status.FAIL, reason, detail)
+    def failed(cls, reason: str, detail: str = '', *,
+               confirmed: bool = False) -> Result:
+        return cls(Status.FAIL, reason, detail, confirmed=confirmed)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

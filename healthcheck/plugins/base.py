@@ -15,6 +15,7 @@
 from __future__ import annotations
 
 import abc
+from collections.abc import Callable
 from collections.abc import Mapping
 from collections.abc import Sequence
 from typing import Any
@@ -83,6 +84,8 @@ class ProbePlugin(pluginbase.HealthcheckBaseExtension):
 
     :ivar view: the service's configuration, as the section sees it
     :ivar settings: the values of group ``[healthcheck]``
+    :ivar news: a plugin that goes on looking between two probes calls it,
+        in any thread, to be probed now
     :raises healthcheck.exceptions.ConfigError: if it is not configured well
     """
 
@@ -97,6 +100,7 @@ class ProbePlugin(pluginbase.HealthcheckBaseExtension):
         self.view = (oslo_conf if isinstance(oslo_conf, config.View)
                      else config.View(oslo_conf, conf))
         self.settings = self.view.healthcheck
+        self.news: Callable[[], None] = lambda: None
         self._misconfigured = False
         try:
             self.set_up()
@@ -143,6 +147,19 @@ class ProbePlugin(pluginbase.HealthcheckBaseExtension):
         timeout that passes. It must not block.
         """
         return NO_ANSWER, ''
+
+    def hurry(self) -> None:
+        """Find out everything anew in the next probe: an admin asks for it.
+
+        Of use to a plugin that answers from what it has found before. It
+        must return at once.
+        """
+
+    def restore(self, last: report.CheckReport) -> None:
+        """Go on from what the process has found that probed before.
+
+        Called before the next probe, if at all. It must return at once.
+        """
 
     def close(self) -> None:
         """Give back what :meth:`probe` has opened."""

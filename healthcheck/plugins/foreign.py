@@ -14,6 +14,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 import re
 from typing import Any
 
@@ -38,6 +39,7 @@ class ForeignProbe:
 
     label = ''
     per_worker = False
+    news: Callable[[], None]
 
     def __init__(self, name: str, plugin: Any, server_port: int) -> None:
         self.name = name
@@ -61,5 +63,13 @@ class ForeignProbe:
     def overdue(self) -> tuple[str, str]:
         return check.NO_ANSWER, ''
 
+    # Such a plugin has no way to be told anything.
+
+    def hurry(self) -> None:
+        """Do nothing."""
+
+    def restore(self, last: report.CheckReport) -> None:
+        """Do nothing."""
+
     def close(self) -> None:
-        """Do nothing: such a plugin has no way to be told."""
+        """Do nothing."""

@@ -111,6 +111,12 @@ class Check:
         return self._passed or self._down or not self._critical
 
     @property
+    def confirming(self) -> bool:
+        """Whether what was found has to be found again before it counts."""
+        return (0 < self._failures and not self._down
+                or 0 < self._successes and self._down)
+
+    @property
     def status(self) -> Status | None:
         """None until the first verdict: never run is a state of its own."""
         if self._result is None:
@@ -171,13 +177,15 @@ class Check:
         """
         assert self._started_at is not None
         started_at, self._started_at = self._started_at, None
-        latency = self._latency = now - started_at
-        late = self._given_up or latency >= self.policy.timeout
+        elapsed = now - started_at
+        latency = self._latency = (elapsed if result.latency is None
+                                   else result.latency)
+        late = self._given_up or elapsed >= self.policy.timeout
         self._history = self._history.probed(
             result.status is not Status.FAIL and not late, latency, time)
         if late:
             if not self._given_up:
-                self._give_up(_no_answer(latency), now, time)
+                self._give_up(_no_answer(elapsed), now, time)
             if result.status is Status.FAIL:
                 self._result = result
             self._retry_late(now)
@@ -250,7 +258,8 @@ class Check:
         before = self.status
         self._failures += 1
         self._successes = 0
-        self._down = self._down or self._failures >= self.policy.fall
+        self._down = (self._down or result.confirmed
+                      or self._failures >= self.policy.fall)
         self._result, self._judged_at, self._time = result, now, time
         self._history = self._history.failed(self._transition())
         self._note_change(before)
@@ -261,7 +270,7 @@ class Check:
         self._successes += 1
         self._failures = 0
         self._passed = True
-        if self._down and self._successes >= self.policy.rise:
+        if result.confirmed or self._successes >= self.policy.rise:
             self._down = False
         if not self._down:
             self._result = result
@@ -278,9 +287,7 @@ class Check:
                                   self._result.reason, self._result.detail)
 
     def _next_start(self, started_at: float, now: float) -> float:
-        confirming = (0 < self._failures and not self._down
-                      or 0 < self._successes and self._down)
-        if confirming:
+        if self.confirming:
             return now + self.policy.retry_interval
         spread = self._uniform(-self.policy.jitter, self.policy.jitter)
         return max(now, started_at + self.policy.interval * (1 + spread))

@@ -23,6 +23,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from collections.abc import Sequence
 import contextlib
+import functools
 import math
 import queue
 import random
@@ -56,7 +57,7 @@ class _Refresh:
     """An event: somebody wants everything probed now."""
 
 
-_Event = tuple[Check, report.Result, float] | type[_Refresh] | None
+_Event = tuple[Check, report.Result, float] | Check | type[_Refresh] | None
 
 
 class Monitor:
@@ -102,6 +103,9 @@ class Monitor:
                    critical=p.name not in noncritical,
                    per_worker=p.per_worker),
              p, runner(p, self._hand_in, clock)) for p in probes]
+        self._again: set[Check] = set()
+        for check, probe, _ in self._lanes:
+            probe.news = functools.partial(self._events.put, check)
 
     def run(self, go_on: Callable[[], bool] = lambda: True,
             every: float = math.inf) -> None:
@@ -133,9 +137,10 @@ class Monitor:
                 check.finished(result, finished_at, self._wall_clock())
         now = self._clock()
         found = {one.name: one for one in last.checks}
-        for check, _, _ in self._lanes:
+        for check, probe, _ in self._lanes:
             if check.name in found:
                 check.restore(found[check.name], now)
+                probe.restore(found[check.name])
                 self._said[check.name] = {
                     (check.status, found[check.name].reason)
                 } if check.status else set()
@@ -192,7 +197,8 @@ class Monitor:
         self._round.finished(check)
         self._judge(check, lambda: check.finished(
             result, finished_at, self._wall_clock()))
-        if self._round.awaits(check):
+        if self._round.awaits(check) or check in self._again:
+            self._again.discard(check)
             check.hurry(finished_at)
 
     def _wait(self, wake_at: float) -> bool:
@@ -223,14 +229,19 @@ class Monitor:
             for check, _, _ in self._lanes:
                 check.excuse(late)
 
-    def _handle(self, event: tuple[Check, report.Result, float]
+    def _handle(self, event: tuple[Check, report.Result, float] | Check
                 | type[_Refresh]) -> None:
         if isinstance(event, tuple):
             self.take(*event)
+        elif isinstance(event, Check):
+            if event.running:  # it may have passed the place of the news
+                self._again.add(event)
+            event.hurry(self._clock())
         else:
             now = self._clock()
             if self._round.begin(now, [c for c, _, _ in self._lanes]):
-                for check, _, _ in self._lanes:
+                for check, probe, _ in self._lanes:
+                    probe.hurry()
                     check.hurry(now)
 
     def _hand_in(self, check: Check, result: report.Result,

@@ -35,9 +35,12 @@ class Probe(Protocol):
 
     :ivar per_worker: whether it looks at the worker process that it runs in,
         so that each has to do so for itself
+    :ivar news: set by the monitor; a probe that goes on looking between two
+        runs calls it, in any thread, to be run now
     """
 
     per_worker: bool
+    news: Callable[[], None]
 
     @property
     def name(self) -> str:
@@ -57,24 +60,36 @@ class Probe(Protocol):
         to cut off what the probe waits for.
         """
 
+    def hurry(self) -> None:
+        """Find out everything anew in the next run: somebody asked for it.
+
+        Called by the scheduler: it must return at once.
+        """
+
+    def restore(self, last: report.CheckReport) -> None:
+        """Go on from what another process has found, before the next run.
+
+        Called by the scheduler: it must return at once.
+        """
+
     def close(self) -> None:
         """Give back what the probe holds; runs in the probe's thread."""
 
 
-def probe_once(probe: Probe) -> report.Result:
+def probe_once(name: str, probe: Callable[[], object]) -> report.Result:
     """What a probe finds, or that it is at fault itself; raises nothing."""
     # BaseException: a plugin that calls sys.exit, or a GreenletExit, costs
     # its own check only. The text of an exception that no plugin vouches for
     # may hold a secret and is not passed on.
     try:
-        result: object = probe.probe()
+        result = probe()
     except BaseException as exc:
         return report.Result.failed(
-            PROBE_ERROR, f'{probe.name} raised '
+            PROBE_ERROR, f'{name} raised '
                          f'{type(exc).__module__}.{type(exc).__name__}')
     if not isinstance(result, report.Result):
         return report.Result.failed(
-            PROBE_ERROR, f'{probe.name} returned '
+            PROBE_ERROR, f'{name} returned '
                          f'{type(result).__name__}, not a Result')
     return result
 
@@ -131,7 +146,7 @@ class Runner:
     def _run(self) -> None:
         while (order := self._orders.get()) is not _Order.STOP:
             if isinstance(order, check.Check):
-                result = probe_once(self._probe)
+                result = probe_once(self._probe.name, self._probe.probe)
                 self._hand_in(order, result, self._clock())
             else:
                 self._close()

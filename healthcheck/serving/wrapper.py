@@ -275,7 +275,8 @@ def _look(conf: cfg.ConfigOpts, timeout: float) -> bool:
               if probe.name not in view.healthcheck.noncritical]
 
     def look(probe: runner.Probe) -> None:
-        found.put((probe.name, runner.probe_once(probe)))
+        found.put((probe.name, runner.probe_once(
+            probe.name, probe.probe)))
     for probe in probes:
         threading.Thread(target=look, args=(probe,), daemon=True).start()
     deadline = time.monotonic() + timeout

@@ -12,6 +12,8 @@
 
 """Rise, fall, slow, overdue: one check's state."""
 
+import dataclasses
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -75,6 +77,30 @@ def test_rise_successes_in_a_row_make_it_pass_again():
     assert run(one, OK, 22) is Status.FAIL
     assert one.result == REFUSED
     assert run(one, OK, 24) is Status.PASS
+
+
+def test_what_the_probe_has_confirmed_is_not_repeated():
+    down = report.Result.failed('NO CELL UP')
+    down = dataclasses.replace(down, confirmed=True)
+    one = make(check.Policy(fall=3, rise=3))
+    assert run(one, OK, 0) is Status.PASS
+    assert run(one, down, 10) is Status.FAIL
+    assert one.due_at == 20
+    assert run(one, dataclasses.replace(OK, confirmed=True),
+               20) is Status.PASS
+    assert one.due_at == 30
+
+
+def test_a_probe_that_waited_for_more_tells_what_the_backend_took():
+    one = make()
+    assert run(one, dataclasses.replace(OK, latency=0.2), 0,
+               took=4) is Status.PASS
+    assert one.snapshot().latency == 0.2
+    assert run(one, dataclasses.replace(OK, latency=2.0), 10) is Status.WARN
+    # It is late all the same when it is late.
+    assert run(one, dataclasses.replace(OK, latency=0.2), 20,
+               took=5) is Status.WARN
+    assert one.result.reason == check.NO_ANSWER
 
 
 def test_a_slow_answer_is_a_warning():

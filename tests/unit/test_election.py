@@ -248,6 +248,6 @@ class Elections(stateful.RuleBasedStateMachine):
         self.place.cleanup()
 
 
-Elections.TestCase.settings = settings(max_examples=100, deadline=None,
+Elections.TestCase.settings = settings(max_examples=100,
                                        stateful_step_count=30)
 TestElections = Elections.TestCase

@@ -45,7 +45,7 @@ faults = st.one_of(
     st.just((world.OK, None)))                           # never
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 @given(policy=policies, fault_at=st.floats(0, 200), fault=faults,
        latency=st.floats(0, 0.99), seed=st.integers(0, 2 ** 32))
 def test_a_fault_is_found_within_the_formula(policy, fault_at, fault,
@@ -69,7 +69,7 @@ def test_a_fault_is_found_within_the_formula(policy, fault_at, fault,
     assert here.statuses('database')[-1][1] is Status.FAIL
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(policy=policies, repaired_at=st.floats(0, 100))
 def test_a_repair_is_found_by_itself(policy, repaired_at):
     backend = world.Backend('database', lambda now: (
@@ -161,6 +161,12 @@ class Probe:
 
     def overdue(self):
         return self.why()
+
+    def hurry(self):
+        pass
+
+    def restore(self, last):
+        self.restored = last
 
     def close(self):
         self.closed.set()
@@ -410,7 +416,8 @@ def test_who_takes_over_publishes_what_was_known(caplog):
 
 
 def test_what_comes_late_is_taken_before_it_is_overwritten():
-    one = monitor.Monitor([Probe('database')], check.Policy(fall=1),
+    probe = Probe('database')
+    one = monitor.Monitor([probe], check.Policy(fall=1),
                           lambda published: None, clock=lambda: 100.0,
                           runner=lambda *args: None)
     (made, _, _), = one._lanes
@@ -419,6 +426,29 @@ def test_what_comes_late_is_taken_before_it_is_overwritten():
     one.restore(report.Report((report.CheckReport(
         'database', Status.PASS, 'OK', '', 99.0, 30.0, 1e9),)))
     assert made.status is Status.PASS and not made.running
+    assert probe.restored.judged_at == 99.0
+
+
+def test_news_are_looked_at_at_once():
+    """A probe that goes on looking between two runs has found something."""
+    backend = world.Backend('cells', lambda now: (world.OK, 0.1))
+    here = world.World([backend], check.Policy())
+    here.at(3.0, lambda: tell(here, backend))
+    here.run(5.0)
+    assert backend.started == [0.0, 3.0]
+
+
+def test_news_during_a_run_are_looked_at_after_it():
+    backend = world.Backend('cells', lambda now: (world.OK, 2.0))
+    here = world.World([backend], check.Policy())
+    here.at(1.0, lambda: tell(here, backend))
+    here.run(5.0)
+    assert backend.started == [0.0, 2.0]
+
+
+def tell(here, backend):
+    backend.news()
+    here.monitor._wait(0.0)
 
 
 def test_who_rests_gives_back_and_can_go_on(running):

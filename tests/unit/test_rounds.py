@@ -58,6 +58,13 @@ def test_everything_is_probed_once():
     assert (published, began) == (pytest.approx(50.2), 50)
 
 
+def test_a_probe_is_told_before_it_is_run():
+    here = Refreshed(database=answers(0.1))
+    here.ask(50)
+    here.world.run(100)
+    assert here.backends['database'].hurried == [1]
+
+
 def test_who_asks_at_the_same_time_shares_it():
     here = Refreshed(database=answers(0.1))
     here.ask(*[50 + n / 1000 for n in range(200)])

@@ -46,18 +46,27 @@ class Backend:
 
     label = ''
     per_worker = False
+    news: Callable[[], None]
 
     def __init__(self, name: str, behaviour: Behaviour) -> None:
         self.name = name
         self.behaviour = behaviour
         self.started: list[float] = []
         self.running = 0
+        self.hurried: list[float] = []
+        self.restored: list[report.CheckReport] = []
 
     def probe(self) -> report.Result:
         raise AssertionError('simulated backends are run by the world')
 
     def overdue(self) -> tuple[str, str]:
         return check.NO_ANSWER, ''
+
+    def hurry(self) -> None:
+        self.hurried.append(len(self.started))
+
+    def restore(self, last: report.CheckReport) -> None:
+        self.restored.append(last)
 
     def close(self) -> None:
         pass
