@@ -179,6 +179,18 @@ def service_option(conf: Any, group: str | None, name: str) -> Any:
     return _read_again(service, group, name)
 
 
+def database_url(conf: Any, group: str) -> str | None:
+    """The URL of a database of the service, as oslo.db composes it.
+
+    :param group: ``database``, or ``api_database`` in Nova
+    """
+    url: str | None = service_option(conf, group, 'connection')
+    parameters = service_option(conf, group, 'connection_parameters')
+    if url and parameters:
+        url += ('&' if '?' in url else '?') + parameters
+    return url
+
+
 def _read_again(service: cfg.ConfigOpts, group: str | None,
                 name: str) -> str | None:
     """The text of an option in the service's files; None if unset."""

@@ -10,33 +10,33 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""What plugins that keep a connection have in common."""
+"""What keeps one connection to a backend, and a plugin that has one."""
 
 from __future__ import annotations
 
 import abc
-from collections.abc import Mapping
 import time
-from typing import Any
 
 from healthcheck.plugins import base
 from healthcheck.plugins import failures
 from healthcheck.plugins import wire
+from healthcheck import report
 
 
-class ConnectedPlugin(base.ProbePlugin):
+class Connected(abc.ABC):
     """Keeps one connection, and replaces it when it breaks.
+
+    It is made while the service loads, perhaps in a process that forks
+    later: it must open nothing before the first :meth:`probe`.
 
     :ivar bound: seconds that the driver may wait in one attempt
     :ivar wire: follows the connection's socket, where it has to be cut from
         outside
     """
 
-    bound: float
-
-    def __init__(self, oslo_conf: Any, conf: Mapping[str, Any]) -> None:
+    def __init__(self, bound: float) -> None:
+        self.bound = bound
         self.wire = wire.Wire()
-        super().__init__(oslo_conf, conf)
 
     @property
     @abc.abstractmethod
@@ -44,7 +44,7 @@ class ConnectedPlugin(base.ProbePlugin):
         """Whether there is a connection from an earlier probe."""
 
     @abc.abstractmethod
-    def ask(self) -> base.Result:
+    def ask(self) -> report.Result:
         """Connect, if need be, and look at the backend once."""
 
     @abc.abstractmethod
@@ -59,7 +59,8 @@ class ConnectedPlugin(base.ProbePlugin):
     def describe(self, exc: BaseException) -> str:
         """An exception of :meth:`ask` for admins, without secrets."""
 
-    def probe(self) -> base.Result:
+    def probe(self) -> report.Result:
+        """Look at the backend once; one thread at a time."""
         kept = self.connected
         result = self._attempt()
         if kept and result.reason == failures.CONNECTION_LOST:
@@ -69,20 +70,44 @@ class ConnectedPlugin(base.ProbePlugin):
         return result
 
     def overdue(self) -> tuple[str, str]:
+        """(reason, detail) of a probe that has not come back in time.
+
+        Called in another thread while :meth:`probe` runs. It does not block,
+        and ends what the probe waits for, where that can be done.
+        """
         self.wire.cut()
-        return super().overdue()
+        return failures.NO_ANSWER, ''
 
     def close(self) -> None:
+        """Give back what :meth:`probe` has opened."""
         self.drop()
 
-    def _attempt(self) -> base.Result:
+    def _attempt(self) -> report.Result:
         started_at = time.monotonic()
         try:
             return self.ask()
         except Exception as exc:
             elapsed = time.monotonic() - started_at
             self.drop()
-            return base.Result.failed(
+            return report.Result.failed(
                 failures.unless_timed_out(self.reason(exc), elapsed,
                                           self.bound),
                 self.describe(exc))
+
+
+class ConnectedPlugin(base.ProbePlugin):
+    """Probes one backend over one connection.
+
+    :ivar target: what is probed; :meth:`set_up` makes it
+    """
+
+    target: Connected
+
+    def probe(self) -> report.Result:
+        return self.target.probe()
+
+    def overdue(self) -> tuple[str, str]:
+        return self.target.overdue()
+
+    def close(self) -> None:
+        self.target.close()

@@ -13,7 +13,7 @@
 """What differs between databases: bounds, the question, the reasons.
 
 Each dialect is a set of plain functions on a connection and an exception;
-the plugin that holds the connection is in ``database.py``.
+what holds the connection is in ``database_target.py``.
 """
 
 from __future__ import annotations
@@ -65,6 +65,13 @@ class Dialect:
     def connect_args(self) -> dict[str, Any]:
         return {}
 
+    def connect(self, *args: Any, **kwargs: Any) -> Any:
+        """A connection of the driver's, or None to leave it to SQLAlchemy.
+
+        Called with what the driver is to be given.
+        """
+        return None
+
     def missing(self) -> Result | None:
         """What can be told to be wrong without a connection."""
         return None
@@ -75,6 +82,11 @@ class Dialect:
 
     def ask(self, connection: sqlalchemy.Connection,
             tolerance: Tolerance) -> Result:
+        """Ask once, in the transaction that begins with the first statement.
+
+        What bounds its statements also has to bound those that follow in
+        that transaction.
+        """
         connection.exec_driver_sql('SELECT 1').scalar()
         return Result.ok()
 
@@ -126,6 +138,13 @@ class MySQL(Dialect):
                 ('connect_timeout', 'read_timeout', 'write_timeout'),
                 math.ceil(self.bound))
         return {}
+
+    def connect(self, *args: Any, **kwargs: Any) -> Any:
+        if self.url.get_driver_name() != 'pymysql':
+            return None
+        # Where there is no PyMySQL, this cannot be imported.
+        from healthcheck.plugins import mysql_tls
+        return mysql_tls.Connection(*args, **kwargs)
 
     def ask(self, connection: sqlalchemy.Connection,
             tolerance: Tolerance) -> Result:
@@ -232,13 +251,13 @@ class PostgreSQL(Dialect):
     def ask(self, connection: sqlalchemy.Connection,
             tolerance: Tolerance) -> Result:
         # SET LOCAL and not a start-up option, which PgBouncer refuses; it
-        # ends with the transaction, so it leaves nothing on a shared one.
-        with connection.begin():
-            connection.exec_driver_sql(
-                f'SET LOCAL statement_timeout = {int(self.bound * 1000)}')
-            recovery, read_only = connection.exec_driver_sql(
-                "SELECT pg_is_in_recovery(), "
-                "current_setting('transaction_read_only')").one()
+        # ends with the transaction that begins here and that the target
+        # rolls back, so it leaves nothing on a shared one.
+        connection.exec_driver_sql(
+            f'SET LOCAL statement_timeout = {int(self.bound * 1000)}')
+        recovery, read_only = connection.exec_driver_sql(
+            "SELECT pg_is_in_recovery(), "
+            "current_setting('transaction_read_only')").one()
         if recovery and not tolerance.read_only:
             return Result.failed(IN_RECOVERY, 'pg_is_in_recovery() is true')
         if read_only == 'on' and not tolerance.read_only:

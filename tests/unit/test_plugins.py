@@ -172,34 +172,6 @@ class TestReasons:
         one.__cause__, two.__context__ = two, one
         assert list(failures.chain(one)) == [one, two]
 
-    @pytest.mark.parametrize('text, reason', [
-        ('(0, 0): (403) ACCESS_REFUSED - Login was refused using '
-         'authentication mechanism AMQPLAIN.', failures.LOGIN_REFUSED),
-        ("Exchange.declare: (403) ACCESS_REFUSED - access to exchange 'nova' "
-         "in vhost 'v' refused for user 'u'", failures.PERMISSION_DENIED),
-        ("Connection.open: (530) NOT_ALLOWED - access to vhost 'v' refused "
-         "for user 'u'", failures.PERMISSION_DENIED),
-        ('Connection.open: (530) NOT_ALLOWED - vhost v not found',
-         message_queue.NO_SUCH_VHOST),
-        ("NOT_ALLOWED - access to vhost 'v' refused for user 'u': connection "
-         "limit (1) is reached", failures.TOO_MANY_CONNECTIONS),
-        ('(0, 0): (320) CONNECTION_FORCED - vhost v is deleted',
-         message_queue.NO_SUCH_VHOST),
-        ('(0, 0): (320) CONNECTION_FORCED - closed',
-         failures.CONNECTION_LOST),
-        ('something new', failures.FAILED)])
-    def test_of_the_broker(self, text, reason):
-        assert message_queue._reason(RuntimeError(text)) == reason
-
-    @pytest.mark.parametrize('code, reason', [
-        (1040, failures.TOO_MANY_CONNECTIONS), (1045, failures.LOGIN_REFUSED),
-        (1049, dialects.NO_SUCH_DATABASE), (1047, dialects.NOT_READY),
-        (2006, failures.CONNECTION_LOST), (4711, failures.FAILED)])
-    def test_of_mysql(self, code, reason):
-        dialect = database.Database(cfg.CONF, {
-            'database_connection': 'mysql+pymysql://h/db'})._dialect
-        assert dialect.reason(RuntimeError(code, 'text')) == reason
-
 
 @pytest.mark.parametrize('url, expected', [
     ('mysql+pymysql://h/db', {'connect_timeout': 4.0, 'read_timeout': 4.0,
@@ -214,7 +186,7 @@ class TestReasons:
     ('sqlite:////tmp/x', {'timeout': 4.0})])
 def test_each_driver_is_bounded(url, expected):
     made = database.Database(cfg.CONF, {'database_connection': url})
-    assert made._dialect.connect_args() == expected
+    assert made.target._dialect.connect_args() == expected
 
 
 def test_a_missing_sqlite_file_is_not_made(tmp_path):

@@ -1,0 +1,64 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""PyMySQL's connections, with one TLS context for all that want the same.
+
+PyMySQL makes a context for each connection, and since 1.2 also where no TLS
+is asked for: the system's certificates are read, for tens of milliseconds
+and most of a megabyte, with each connect and even where nobody answers.
+"""
+
+from __future__ import annotations
+
+import os
+import ssl
+from typing import Any
+
+from pymysql import connections
+
+_FILES = ('ca', 'capath', 'cert', 'key')
+_AT_MOST = 16
+
+# By what it is made from. Two threads may make one twice; the last one stays.
+_contexts: dict[Any, ssl.SSLContext] = {}
+
+
+class Connection(connections.Connection):
+    """A connection of PyMySQL's.
+
+    A release that makes its contexts elsewhere does so as ever.
+    """
+
+    def _create_ssl_ctx(self, sslp: Any) -> ssl.SSLContext:
+        if isinstance(sslp, ssl.SSLContext):
+            return sslp
+        # Files that were replaced are read again.
+        files = (*map(sslp.get, _FILES),
+                 ssl.get_default_verify_paths().cafile)
+        key = repr(sorted(sslp.items())), tuple(map(_stamp, files))
+        context = _contexts.get(key)
+        if context is None:
+            context = super()._create_ssl_ctx(sslp)  # type: ignore[misc]
+            if len(_contexts) >= _AT_MOST:
+                _contexts.clear()
+            _contexts[key] = context
+        return context
+
+
+def _stamp(path: str | None) -> tuple[int, int, int] | None:
+    if path is None:
+        return None
+    try:
+        found = os.stat(path)
+    except OSError:  # reading it will tell
+        return None
+    return found.st_ino, found.st_size, found.st_mtime_ns
