@@ -1,0 +1,109 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""What is wrong with the services of a table, given who is up."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+import dataclasses
+import itertools
+
+from healthcheck.plugins import heartbeats
+
+NO_CONDUCTOR_UP = 'NO CONDUCTOR UP'
+NO_SCHEDULER_UP = 'NO SCHEDULER UP'
+ALL_OF_A_KIND_DOWN = 'ALL OF A KIND DOWN'
+CLOCK_SKEW = 'CLOCK SKEW'
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing that is wrong.
+
+    :param reason: short and fixed, fit for an anonymous caller
+    :param detail: for admins and logs
+    """
+
+    reason: str
+    detail: str
+
+
+def judge_nova(found: heartbeats.Found, *, cell0: bool) -> list[Problem]:
+    """What is wrong with one cell, the worst first.
+
+    A cell does nothing without a conductor, registered or not. cell0 needs
+    none: nothing runs there. A scheduler is looked for where one reports,
+    which in most deployments is cell0. Computes are counted alone: that some
+    of thousands are down is every day's business, and no reason to take an
+    API node out. So are binaries that are not known here, for a release may
+    leave rows behind, as nova-consoleauth did.
+    """
+    problems = []
+    conductors = found.kind('nova-conductor')
+    if not conductors.up and (conductors.enabled or not cell0):
+        problems.append(Problem(NO_CONDUCTOR_UP, describe_kind(conductors)))
+    schedulers = found.kind('nova-scheduler')
+    if not schedulers.up and schedulers.enabled:
+        problems.append(Problem(NO_SCHEDULER_UP, describe_kind(schedulers)))
+    return problems + _judge_clocks(found)
+
+
+def judge_others(found: heartbeats.Found) -> list[Problem]:
+    """What is wrong with Cinder's services or Neutron's agents.
+
+    Which of them a deployment needs is not known, so each binary that is
+    registered and not disabled needs one that is up.
+    """
+    down = [describe_kind(kind) for kind in found.kinds
+            if kind.enabled and not kind.up]
+    problems = [Problem(ALL_OF_A_KIND_DOWN, '; '.join(down))] if down else []
+    return problems + _judge_clocks(found)
+
+
+def describe(found: heartbeats.Found) -> str:
+    """One line for admins; the numbers of a binary add up to the total."""
+    return '; '.join(map(describe_kind, found.kinds)) or 'none registered'
+
+
+def describe_kind(kind: heartbeats.Kind) -> str:
+    if not kind.total:
+        return f'{kind.binary} none registered'
+    if kind.up == kind.total:
+        return f'{kind.binary} {kind.up} up'
+    others = ((kind.down, 'down'), (kind.disabled, 'disabled'),
+              (kind.forced_down, 'forced down'))
+    return ', '.join([f'{kind.binary} {kind.up} of {kind.total} up',
+                      *(f'{number} {what}' for number, what in others
+                        if number)])
+
+
+def _judge_clocks(found: heartbeats.Found) -> list[Problem]:
+    if not found.skewed:
+        return []
+    side = 'ahead of' if found.skew > 0 else 'behind'
+    clock = "this host's" if found.by_host else "the database's"
+    return [Problem(CLOCK_SKEW, (
+        f"the database's clock is {abs(found.skew):.1f} s {side} this "
+        f"host's; services are judged by {clock}"))]
+
+
+def total(found: Sequence[heartbeats.Found]) -> heartbeats.Found:
+    """All cells together, for a description."""
+    kinds: dict[str, heartbeats.Kind] = {}
+    for kind in itertools.chain.from_iterable(one.kinds for one in found):
+        sum_ = kinds.get(kind.binary, heartbeats.Kind(kind.binary))
+        kinds[kind.binary] = heartbeats.Kind(
+            kind.binary, sum_.up + kind.up, sum_.down + kind.down,
+            sum_.disabled + kind.disabled,
+            sum_.forced_down + kind.forced_down)
+    return heartbeats.Found(tuple(kinds[name] for name in sorted(kinds)))
