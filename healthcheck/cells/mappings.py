@@ -1,0 +1,219 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""Nova's cell mappings: the rows, and the URLs that their templates give.
+
+Nova itself is not imported. Rules are those of Nova 34, in
+nova/objects/cell_mapping.py and nova/context.py; where this module is
+stricter, its docstrings say so.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import string
+from urllib import parse
+
+from oslo_utils import netutils
+import sqlalchemy
+
+CELL0 = '00000000-0000-0000-0000-000000000000'
+
+# Nova's own order of rows.
+_SELECT = sqlalchemy.table('cell_mappings', *map(sqlalchemy.column, (
+    'uuid', 'name', 'transport_url', 'database_connection', 'disabled',
+))).select().order_by(sqlalchemy.column('id'))
+
+# The start of a field that means one of Nova's variables, even if it goes
+# on with what is not allowed here.
+_MEANT = re.compile(r'\{(?:scheme|path|query|fragment'
+                    r'|(?:username|password|hostname|port)[0-9]*)\b')
+_SCHEME = re.compile(r'[A-Za-z][\w+.-]*://')
+# Credentials in front of a host.
+_USERINFO = re.compile(r'(?<=[/,])[^/,@]*@')
+
+
+class BadMapping(Exception):
+    """A mapping gives no URL. The text is for admins and quotes no URL."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Mapping:
+    """A row of the API database's cell_mappings, as it stands there."""
+
+    uuid: str
+    name: str | None
+    transport_url: str | None = dataclasses.field(repr=False)
+    database_connection: str | None = dataclasses.field(repr=False)
+    disabled: bool
+
+    @property
+    def is_cell0(self) -> bool:
+        return self.uuid == CELL0
+
+    @property
+    def title(self) -> str:
+        """What an admin calls the cell."""
+        return self.name or self.uuid
+
+
+def read(connection: sqlalchemy.Connection) -> list[Mapping]:
+    """All mappings, disabled ones too, oldest first.
+
+    It begins a transaction, if there is none; the caller has to end it, or
+    a kept connection of MariaDB shows the same rows for ever.
+
+    :raises sqlalchemy.exc.SQLAlchemyError: the database did not answer
+    """
+    # The column "disabled" may be NULL, which Nova reads as its default.
+    return [Mapping(row[0], row[1], row[2], row[3], bool(row[4]))
+            for row in connection.execute(_SELECT)]
+
+
+def has_queue(mapping: Mapping) -> bool:
+    """Whether the cell has a message queue of its own.
+
+    ``nova-manage cell_v2 map_cell0`` writes ``none:///`` for cell0, and
+    nova.context.set_target_cell connects to none whose URL begins so.
+    """
+    return not mapping.is_cell0 and not (
+        mapping.transport_url or '').startswith('none')
+
+
+class Templates:
+    """Fills the URLs of mappings from the service's own, as Nova does.
+
+    A part that the service's URL lacks becomes ``None``, as with Nova.
+    Nova logs a template that it cannot fill, and uses it as it is. That is
+    a bad mapping here, unless it is no template at all but a URL whose user
+    or password has a brace in it: then we use it as it is, too.
+
+    :param database: [database]connection of the service
+    :param transport: its [DEFAULT]transport_url
+    """
+
+    def __init__(self, database: str | None, transport: str | None) -> None:
+        self._database = _Filler('[database]connection', database)
+        self._transport = _Filler('[DEFAULT]transport_url', transport)
+
+    def database(self, mapping: Mapping) -> str:
+        """The URL of the cell's database.
+
+        :raises BadMapping: there is none
+        """
+        return self._database.fill('database_connection',
+                                   mapping.database_connection)
+
+    def transport(self, mapping: Mapping) -> str:
+        """The URL of the cell's message queue; see :func:`has_queue`.
+
+        :raises BadMapping: there is none
+        """
+        url = self._transport.fill('transport_url', mapping.transport_url)
+        if mapping.is_cell0 or url.startswith('none'):
+            raise BadMapping('transport_url names no message queue')
+        return url
+
+
+class _Filler:
+    """Fills templates from one URL.
+
+    :param option: what an admin knows the URL as
+    """
+
+    def __init__(self, option: str, default: str | None) -> None:
+        self._option = option
+        self._values: dict[str, str] = {}
+        self._fault = ''
+        if default is None:
+            self._fault = f'{option} is not set'
+            return
+        try:
+            self._values = {name: str(value)
+                            for name, value in _variables(default).items()}
+        except ValueError:
+            self._fault = f'{option} cannot be parsed'
+
+    def fill(self, column: str, url: str | None) -> str:
+        if not url:
+            raise BadMapping(f'{column} is empty')
+        filled, fault = self._format(url)
+        if fault and _is_literal(url):
+            filled, fault = url, ''
+        # Raised here, where no exception is being handled that could carry
+        # a piece of a URL along as its context.
+        if fault:
+            raise BadMapping(f'{column}: {fault}')
+        if not _SCHEME.match(filled):
+            raise BadMapping(f'{column} has no scheme')
+        return filled
+
+    def _format(self, template: str) -> tuple[str, str]:
+        """The template filled, or else what is wrong with it.
+
+        Stricter than Nova, which uses str.format: there a field may have a
+        conversion, a format, attributes and indices. What stands in a
+        database must not have any of these evaluated here, so the plain
+        names are all that is allowed.
+        """
+        if self._fault:
+            return '', f'it is a template, but {self._fault}'
+        try:
+            pieces = list(string.Formatter().parse(template))
+        except ValueError:
+            return '', ('it is no well-formed template; write { as %7B and '
+                        '} as %7D where they mean themselves')
+        filled = []
+        # What is not known may be a password, so variables are counted.
+        number = 0
+        for text, name, form, conversion in pieces:
+            filled.append(text)
+            if name is None:
+                continue
+            number += 1
+            if form or conversion or '.' in name or '[' in name:
+                return '', f'variable {number} is more than a plain name'
+            if name not in self._values:
+                return '', (f'variable {number} is unknown, or of a host '
+                            f'that {self._option} does not have')
+            filled.append(self._values[name])
+        return ''.join(filled), ''
+
+
+def _is_literal(url: str) -> bool:
+    """Whether a URL is none of Nova's templates, for all its braces."""
+    return not _MEANT.search(url) and '{' not in _USERINFO.sub('', url)
+
+
+def _variables(default: str) -> dict[str, str | int | None]:
+    """What Nova's templates can refer to; nothing is percent-decoded.
+
+    :raises ValueError: the URL, or one of its hosts, cannot be parsed
+    """
+    url = parse.urlparse(default)
+    values: dict[str, str | int | None] = {
+        'scheme': url.scheme, 'username': url.username,
+        'password': url.password, 'hostname': url.hostname,
+        'port': url.port, 'path': url.path.lstrip('/'),
+        'query': url.query, 'fragment': url.fragment}
+    # Of several hosts, which only oslo.messaging knows, the plain names
+    # hold what urlparse makes of the whole: little of use.
+    hosts = url.netloc.split(',')
+    for index, netloc in enumerate(hosts if len(hosts) > 1 else (), 1):
+        *userinfo, address = netloc.split('@', 1)
+        username, colon, password = ''.join(userinfo).partition(':')
+        hostname, port = netutils.parse_host_port(address)
+        values |= {f'username{index}': username,
+                   f'password{index}': password if colon else None,
+                   f'hostname{index}': hostname, f'port{index}': port}
+    return values
