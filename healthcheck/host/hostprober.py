@@ -199,15 +199,28 @@ class HostProber(prober.Prober):
     def _publish(self, found: report.Report) -> None:
         if self._leading:
             # A prober that was stopped, and goes on, has to find out first
-            # whether it has been deposed: what it knows is old.
+            # whether it has been deposed: what it knows is old, and may not
+            # come after what its requests have seen of the new one. To write
+            # takes long enough to be stopped in the midst of it.
             try:
                 if not self._sharing.beat():
                     return
-                self._sharing.publish(found)
+                self._publish_to_all(found)
+                if not self._sharing.beat():
+                    return
                 self._told = found
             except sharing.Unusable as exc:
                 self._trouble = exc
         super()._publish(found)
+
+    def _publish_to_all(self, found: report.Report) -> None:
+        """:raises sharing.Unusable: where that is this process's own fault"""
+        try:
+            self._sharing.publish(found)
+        except sharing.Unusable:
+            # Whoever has deposed it has removed what it was writing to.
+            if self._sharing.beat():
+                raise
 
     def _look(self) -> None:
         found = self._sharing.look()

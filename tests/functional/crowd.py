@@ -46,7 +46,7 @@ INTERVAL = OPTIONS['interval'] * 1.1
 TIMES = 100
 """How often a prober is taken away."""
 
-REMAINS = ['1.lock', 'ask', 'detail', 'report']
+REMAINS = ['ask', 'detail', 'lock', 'report']
 """The files of a group, whatever has happened."""
 
 _POLL = 0.01
@@ -192,7 +192,7 @@ class Crowd:
                     return pid
             return None
         pid = servers.wait_until(
-            found, f'a prober besides {besides}; {self.log}', 20)
+            found, f'a prober besides {besides}; {self.log}')
         assert pid is not None
         return pid
 
@@ -245,13 +245,21 @@ class Crowd:
         servers.wait_until(
             lambda: {said for pid, said in self.said().items()
                      if pid != besides} == {wanted},
-            f'{wanted!r} of all; {self.log}', 20)
+            f'{wanted!r} of all; {self.log}')
 
     def files(self) -> list[str]:
-        """What is in the shared directory, without the key of the group."""
+        """What is in the shared directory, by the last part of its name."""
+        return sorted(path.name.rpartition('.')[2] for path in self._paths())
+
+    @property
+    def generation(self) -> int:
+        """How often a prober was deposed, and one."""
+        lock, = (path for path in self._paths() if path.suffix == '.lock')
+        return int(lock.name.split('.')[1])
+
+    def _paths(self) -> list[pathlib.Path]:
         shared, = self.state.iterdir()
-        return sorted(path.name.partition('.')[2]
-                      for path in shared.iterdir())
+        return list(shared.iterdir())
 
     @property
     def log(self) -> str:

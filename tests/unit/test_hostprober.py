@@ -142,6 +142,31 @@ def test_a_prober_that_was_stopped_yields_before_it_says_anything(
     assert [r.checks[0].judged_at for r in other.shown] == [1060.0]
 
 
+@pytest.mark.parametrize('written', [True, False])
+def test_a_prober_that_was_stopped_while_it_wrote_shows_nothing_old(
+        member, clock, monkeypatch, written):
+    one, other = member(), member()
+    directory = one.prober._sharing.directory
+    write = directory.write
+
+    def stopped(*args):
+        monkeypatch.setattr(directory, 'write', write)
+        if written:
+            write(*args)
+        clock.now += 60
+        other.run(lambda: other.monitor.publish(found(clock.now,
+                                                      report.Status.FAIL)),
+                  one.prober.look)  # for a request, in another thread
+        if not written:
+            raise sharing.Unusable('it was removed')
+
+    def publish():
+        monkeypatch.setattr(directory, 'write', stopped)
+        one.monitor.publish(found(clock.now))
+    one.run(publish)
+    assert one.shown == [found(1060.0, report.Status.FAIL)]
+
+
 def test_a_deposed_prober_follows_and_gives_its_connections_back(
         member, clock):
     one, other = member(), member()
