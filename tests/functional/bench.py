@@ -23,12 +23,16 @@ import io
 import json
 import os
 import sys
+import threading
 import time
 import traceback
 from typing import Any
 
 HOLD = 0.05
 """Seconds for which a worker can be kept busy."""
+
+COMPUTING = 2.0
+"""Seconds for which a thread keeps the interpreter to itself."""
 
 
 def api(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
@@ -44,6 +48,12 @@ def api(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
     return [body]
 
 
+def _compute() -> None:
+    until = time.monotonic() + COMPUTING
+    while time.monotonic() < until:
+        pass
+
+
 def _hold() -> str:
     time.sleep(HOLD)
     return 'held'
@@ -53,7 +63,7 @@ class Bench:
     """Names the process in each answer, and does more when asked.
 
     :param polled: whether the health has been asked for before any server
-        forks, as a warm-up would do
+        forks, as a warm-up would do, and at the worst moment for a fork
     """
 
     def __init__(self, application: Any, polled: bool = False) -> None:
@@ -61,6 +71,8 @@ class Bench:
         if polled:
             status, text = self._poll()
             assert (status, text) == ('200 OK', 'OK\nOK'), (status, text)
+            # A fork never finds the threads of the parent at rest.
+            threading.Thread(target=_compute, daemon=True).start()
 
     def __call__(self, environ: dict[str, Any],
                  start_response: Any) -> Iterable[bytes]:
