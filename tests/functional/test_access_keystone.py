@@ -35,6 +35,7 @@ from tests.functional import servers
 from tests.functional.servers import keystone as keystone_server
 from tests.functional.servers import wsgi
 from tests.functional import service
+from tests.functional import stalls
 
 RULES = ('detail', 'refresh', 'metrics')
 
@@ -158,12 +159,20 @@ def test_revoked_after_it_was_seen(keystone, users, log, tmp_path):
 
 def test_expired(keystone, gated, log):
     """The one it has seen, and remembers, and the one it has not."""
-    moment = (datetime.datetime.now(datetime.timezone.utc)
-              + datetime.timedelta(seconds=4)).replace(tzinfo=None)
-    seen, unseen = (keystone.brief_token(
-        'admin', 'admin', (moment + datetime.timedelta(microseconds=n)
-                           ).isoformat()) for n in (1, 2))
-    assert gated.answers(seen) == ADMIN
+    answers = {}
+    # The longer ones are for a machine that was too slow for the first.
+    for seconds in (4, 10, 30):
+        moment = (datetime.datetime.now(datetime.timezone.utc)
+                  + datetime.timedelta(seconds=seconds))
+        with contextlib.suppress(servers.ServerError):
+            seen, unseen = (
+                keystone.brief_token('admin', 'admin', one.isoformat())
+                for one in (moment.replace(tzinfo=None, microsecond=n)
+                            for n in (1, 2)))
+            answers = gated.answers(seen)
+            if datetime.datetime.now(datetime.timezone.utc) < moment:
+                break
+    assert answers == ADMIN
     servers.wait_until(lambda: not keystone.is_valid(unseen), 'expired')
     assert gated.answers(seen) == NOBODY
     assert gated.answers(unseen) == NOBODY
@@ -224,9 +233,13 @@ def test_source_range(keystone, users, log, tmp_path):
 
 
 def _timed(gated: Gated, token: str) -> tuple[int, float]:
+    """The status, and how long it took while this process did not stall."""
     began = time.monotonic()
     status = gated.ask('detail', token)
-    return status, time.monotonic() - began
+    seconds = time.monotonic() - began
+    if seconds > 1:
+        seconds -= stalls.of_this_process().seconds(began)
+    return status, seconds
 
 
 @pytest.mark.parametrize('fault, seen_before', [

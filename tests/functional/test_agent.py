@@ -160,7 +160,7 @@ def test_a_worker_leaves_the_probing_to_the_agent(
         servers.wait_until(lambda: running.says('STATUS=pass'),
                            'the agent says so', SOON)
         assert running.leave()[0] == 0
-        servers.wait_until(lambda: relay.connections == 0, 'closed', 2.0)
+        servers.wait_until(lambda: relay.connections == 0, 'closed', SOON)
 
 
 def test_a_worker_of_a_paste_file(site: Site, start: Start) -> None:

@@ -149,7 +149,7 @@ class TestConnection:
                 for accepted in range(2, 5):
                     database.server.disconnect_user(database.user)
                     servers.wait_until(lambda: relay.accepted == accepted,
-                                       'connected anew', 2)
+                                       'connected anew')
                     service.stays('OK', 0.5)
                 assert [told.text for told in service.history] in (
                     ['OK'], ['STARTING', 'OK'])
@@ -161,5 +161,5 @@ class TestConnection:
                 service.passes()
                 relay.cut()
                 servers.wait_until(lambda: relay.accepted == 2,
-                                   'connected anew', 2)
+                                   'connected anew')
                 service.stays('OK', 1.0)

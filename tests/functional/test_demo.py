@@ -32,7 +32,7 @@ from tests.functional import servers
 
 # What polling, two busy processors and a swap of the pages may add to the
 # promised bound.
-ALLOWANCE = 2.0
+ALLOWANCE = 5.0
 
 # Short intervals, where the embedded ones are not what is looked at.
 HEALTHCHECK = '''

@@ -16,20 +16,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 import contextlib
-import gc
 import logging
-import os
-import threading
 from typing import Any
 
 import pytest
 
 from tests.functional import brokers
 from tests.functional import databases
+from tests.functional import holding
 from tests.functional import servers
 from tests.functional import service as service_module
 
 CYCLES = 200
+HANGS = 5
 
 
 @pytest.fixture(autouse=True)
@@ -98,11 +97,8 @@ def test_failures_and_recoveries(
             for service in services:
                 service.passes()
 
-        def held() -> dict[str, object]:
-            gc.collect()
+        def at_the_servers() -> dict[str, object]:
             return {
-                'threads': sorted(one.name for one in threading.enumerate()),
-                'descriptors': len(os.listdir('/proc/self/fd')),
                 'connections to MariaDB': on_mariadb.connections(),
                 'connections to PostgreSQL': on_postgresql.connections(),
                 'connections to RabbitMQ': broker.server.connections(),
@@ -111,16 +107,19 @@ def test_failures_and_recoveries(
         # What is made once is there after the first cycles.
         for _ in range(3):
             cycle()
-        before = held()
-        assert before['connections to MariaDB'] == 2
-        assert before['connections to PostgreSQL'] == 2
-        assert before['connections to RabbitMQ'] == 1
-        assert before['queues'] == []
+        exchanges = broker.exchanges()
+        before = holding.Held()
         for _ in range(CYCLES):
             cycle()
         # A server notes a moment later that a client has left it.
-        servers.wait_until(lambda: held() == before,
-                           f'{held()} as before, {before}', 5)
+        servers.wait_until(
+            lambda: at_the_servers() == {
+                'connections to MariaDB': 2, 'connections to PostgreSQL': 2,
+                'connections to RabbitMQ': 1, 'queues': [],
+                'exchanges': exchanges},
+            f'one connection for each probe: {at_the_servers()}')
+        servers.wait_until(lambda: holding.Held().is_within(before),
+                           f'{holding.Held()} no more than {before}')
         for service in services:
             service.answers_at_once()
     for count in (on_mariadb.connections, on_postgresql.connections,
@@ -154,17 +153,12 @@ def test_hangs(on_mariadb: databases.Database,
             one.passes()
             other.passes()
 
-        def held() -> dict[str, object]:
-            gc.collect()
-            return {
-                'threads': sorted(one.name for one in threading.enumerate()),
-                'descriptors': len(os.listdir('/proc/self/fd')),
-                'connections': [relay.connections for relay in relays]}
-
         cycle()
-        before = held()
-        assert before['connections'] == [1, 1, 1]
-        for _ in range(5):
+        before = holding.Held()
+        for _ in range(HANGS):
             cycle()
-        servers.wait_until(lambda: held() == before,
-                           f'{held()} as before, {before}', 5)
+        servers.wait_until(
+            lambda: [relay.connections for relay in relays] == [1, 1, 1],
+            'one connection for each probe')
+        servers.wait_until(lambda: holding.Held().is_within(before),
+                           f'{holding.Held()} no more than {before}')

@@ -200,7 +200,7 @@ class TestSeveralHosts:
                 relay.refuse()
                 relay.cut()
                 servers.wait_until(lambda: other.connections == 1,
-                                   'the other host is used', 2)
+                                   'the other host is used')
                 service.stays('OK', 0.4)
                 relay.heal()
 
@@ -226,7 +226,7 @@ class TestConnection:
             before = broker.server.published()
             servers.wait_until(
                 lambda: broker.server.published() >= before + 10,
-                'ten probes', 10)
+                'ten probes')
             assert broker.server.connections() == 1
             assert broker.queues() == []
             assert broker.exchanges() == ['openstack']
@@ -245,7 +245,7 @@ class TestConnection:
                 else:
                     relay.cut()
                 servers.wait_until(lambda: relay.accepted == accepted,
-                                   'connected anew', 2)
+                                   'connected anew')
                 service.stays('OK', 0.5)
             assert [told.text for told in service.history] in (
                 ['OK'], ['STARTING', 'OK'])

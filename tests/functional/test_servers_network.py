@@ -97,7 +97,7 @@ class TestNetwork:
 
     def test_relay_delays(self, echo: int) -> None:
         with servers.Relay('127.0.0.1', echo) as relay:
-            relay.delay(0.1)
+            relay.delay(0.5)
             with pytest.raises(TimeoutError):
                 answer(relay.port, timeout=0.15)
             assert answer(relay.port) == b'word'

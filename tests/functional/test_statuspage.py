@@ -35,7 +35,8 @@ CELLS = 1000
 HOSTILE = '"><img src=x onerror=alert(1)><script>alert(2)</script>'
 
 # To look at each of a thousand takes seconds, and they are all alike.
-FEW_ROWS = ('document.querySelectorAll(".parts tbody tr:nth-child(n + 20)")'
+FEW_ROWS = ('document.querySelectorAll('
+            '".parts tbody tr:nth-child(n + 20):not(:last-child)")'
             '.forEach((row) => row.remove())')
 
 plugin = conftest.plugin
@@ -44,7 +45,7 @@ plugin = conftest.plugin
 class Cells(base.ProbePlugin):
     """Looks at a thousand cells, some of which are not well."""
 
-    name = 'cells'
+    name = 'cells_stub'
     rounds = 0
 
     def probe(self) -> report.Result:
@@ -57,6 +58,10 @@ class Cells(base.ProbePlugin):
         cells[8] = report.Component('cell-0008', WARN, 'SLOW',
                                     f'round {cls.rounds}', 1.5)
         cells[9] = report.Component('cell-0009', None, 'NOT PROBED')
+        cells[10] = report.Component('cell-0010', None, 'DISABLED',
+                                     disabled=True)
+        cells[11] = report.Component('cell-0011', PASS,
+                                     detail='nova-conductor 2 up')
         return report.Result(WARN, '1 CELL DOWN', 'cell-0007', tuple(cells))
 
 
@@ -91,7 +96,7 @@ def url(plugin) -> Iterator[str]:
               for cls in (Cells, Database, Queue)})
     Database.result = report.Result.ok()
     app = healthcheck.Healthcheck(None, {
-        'backends': 'database_stub,queue_stub,cells',
+        'backends': 'database_stub,queue_stub,cells_stub',
         'detail_source_ranges': '127.0.0.0/8', 'startup_wait': '20',
         'interval': '0.5', 'retry_interval': '0.1', 'fall': '1',
         'timeout': '10', 'ttl': '60', 'sharing': 'process'})
@@ -157,9 +162,16 @@ def test_page(browser, url, width, scheme) -> None:
     assert len(_shown(browser)) == CELLS
     assert _shown(browser)[:4] == ['cell-0007', 'cell-0008', 'cell-0009',
                                    'cell-0000']
+    assert _shown(browser)[-1] == 'cell-0010'
     # Nothing has to be looked for sideways.
-    assert browser.run('return document.documentElement.scrollWidth'
-                       ) <= width
+    assert browser.run(
+        'const page = document.documentElement;'
+        'return page.scrollWidth - page.clientWidth') == 0
+    # Nor is anything in the place of something else.
+    assert browser.run(
+        'return [...document.querySelectorAll(".parts tbody .badge")]'
+        '.filter((badge) => badge.getBoundingClientRect().right'
+        ' > badge.parentElement.getBoundingClientRect().right).length') == 0
     # What a backend says is text.
     assert browser.run('return document.images.length') == 0
     assert HOSTILE in browser.run('return document.body.textContent')
@@ -177,6 +189,19 @@ def test_open_parts_are_accessible(browser, url) -> None:
                 '.forEach((part) => { part.open = true; })')
     browser.run(FEW_ROWS)
     assert browser.complaints() == []
+
+
+def test_disabled_is_a_word_of_its_own(browser, url) -> None:
+    browser.look(url, 1400)
+    for chip, name in (('disabled 1', 'cell-0010'),
+                       ('unknown 1', 'cell-0009')):
+        browser.driver.find_element(
+            by.By.XPATH, f'//label[normalize-space()="{chip}"]').click()
+        assert _shown(browser) == [name]
+    # And by its shape: a colour alone says nothing to many.
+    assert browser.run(
+        'return document.querySelector("tr[data-status=unknown] use")'
+        '.getBBox().width') > 0
 
 
 def test_filter_outlasts_updates(browser, url) -> None:

@@ -36,6 +36,8 @@ from typing import TypeVar
 
 import psutil
 
+from tests.functional import stalls
+
 T = TypeVar('T')
 Self = TypeVar('Self', bound='Server')
 
@@ -71,13 +73,18 @@ def free_port() -> int:
 
 def wait_until(condition: Callable[[], T], what: str,
                timeout: float = 30.0, interval: float = 0.02) -> T:
-    """Poll until the condition is true; return what it returned."""
-    deadline = time.monotonic() + timeout
+    """Poll until the condition is true; return what it returned.
+
+    :param timeout: seconds, without those in which this process stood still
+    """
+    noted = stalls.of_this_process()
+    began = time.monotonic()
     while True:
         value = condition()
         if value:
             return value
-        if time.monotonic() > deadline:
+        late = time.monotonic() - began - timeout
+        if late > 0 and late > noted.seconds(began):
             raise ServerError(f'not within {timeout:g} s: {what}')
         time.sleep(interval)
 

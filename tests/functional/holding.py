@@ -1,0 +1,49 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""What this process holds, to find out what is left behind in it."""
+
+from __future__ import annotations
+
+import collections
+import gc
+import os
+import threading
+
+
+class Held:
+    """The threads of this process, by name, and its descriptors.
+
+    Two of them are not compared for being equal: something may be on its way
+    at the moment of either, as a connection that is about to be closed. So do
+    what may leave something behind often enough in between for that to be
+    more.
+    """
+
+    def __init__(self) -> None:
+        gc.collect()
+        self._threads = collections.Counter(
+            one.name for one in threading.enumerate())
+        self._descriptors = {}
+        for name in os.listdir('/proc/self/fd'):
+            try:
+                self._descriptors[name] = os.readlink(f'/proc/self/fd/{name}')
+            except FileNotFoundError:
+                pass  # closed in the meantime, or the one of the listing
+
+    def __str__(self) -> str:
+        return f'{dict(self._threads)}, {self._descriptors}'
+
+    def is_within(self, before: Held) -> bool:
+        """Whether there is no more than there was."""
+        return (self._threads <= before._threads
+                and len(self._descriptors) <= len(before._descriptors))
