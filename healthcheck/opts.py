@@ -20,11 +20,12 @@ definition that differs.
 from __future__ import annotations
 
 from oslo_config import cfg
+from oslo_config import types
 from oslo_middleware.healthcheck import opts as oslo_opts
 
 GROUP = 'healthcheck'
 
-NONCRITICAL = ['worker']
+NONCRITICAL = ['services', 'worker']
 """The checks that warn by default."""
 
 _PATH_OPT = cfg.StrOpt(
@@ -137,6 +138,47 @@ MESSAGE_QUEUE_OPTS = [
              '[DEFAULT]transport_url of the service.'),
 ]
 
+CELLS_OPTS = [
+    cfg.StrOpt(
+        'cells_api_connection',
+        secret=True,
+        help='The SQLAlchemy URL of the database that lists Nova\'s cells, '
+             'for the checks "cells" and "services". Default: [api_database]'
+             'connection of the service, with its connection_parameters.'),
+    cfg.StrOpt(
+        'cells_min_up',
+        default='1', regex=r'^([0-9]+|[0-9]{1,2}%|100%)$',
+        help='How many cells have to be up, as a number or as a percentage '
+             'of those that are not disabled; with fewer the check "cells" '
+             'fails. cell0 is not counted. A cell of which nothing is known '
+             'counts as one that is up.'),
+    cfg.ListOpt(
+        'cells_critical',
+        default=['cell0'],
+        item_type=types.String(choices=['cell0', 'api_database']),
+        help='Without which databases the check "cells" fails, whatever else '
+             'is up: "cell0", "api_database", both or none. Without the API '
+             'database it fails in any case as long as the cells are not '
+             'known.'),
+    cfg.IntOpt(
+        'cells_workers',
+        default=16, min=2, max=256,
+        help='How many cells may be looked at in the same moment, each by a '
+             'thread; they are started when they are needed. Those that were '
+             'last seen not well get half of them at most.'),
+]
+
+SERVICES_OPTS = [
+    cfg.StrOpt(
+        'services_of',
+        choices=[
+            ('nova', 'Nova\'s services, in the database of each cell.'),
+            ('cinder', 'Cinder\'s services.'),
+            ('neutron', 'Neutron\'s agents.')],
+        help='Whose services the check "services" looks for. Default: those '
+             'of the service that it runs in.'),
+]
+
 ACCESS_OPTS = [
     cfg.ListOpt(
         'detail_source_ranges',
@@ -202,7 +244,8 @@ def _own_opts() -> list[cfg.Opt]:
     taken = {opt.dest for opt in oslo_opts.HEALTHCHECK_OPTS}
     return [opt for opt in (_PATH_OPT, *PROBE_OPTS, *SHARING_OPTS,
                             *DATABASE_OPTS,
-                            *MESSAGE_QUEUE_OPTS, *ACCESS_OPTS,
+                            *MESSAGE_QUEUE_OPTS, *CELLS_OPTS,
+                            *SERVICES_OPTS, *ACCESS_OPTS,
                             *LISTENER_OPTS,
                             *WORKER_OPTS)
             if opt.dest not in taken]

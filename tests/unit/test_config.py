@@ -41,7 +41,8 @@ def test_defaults_are_the_documented_ones():
             settings.timeout, settings.ttl, settings.fall, settings.rise,
             settings.slow_threshold, settings.jitter, settings.startup_wait,
             settings.noncritical) == (
-        '/healthcheck', 10, 2, 5, 30, 2, 1, 1, 0.1, 1, ['worker'])
+        '/healthcheck', 10, 2, 5, 30, 2, 1, 1, 0.1, 1,
+        ['services', 'worker'])
 
 
 def test_a_section_comes_before_the_service(conf):
@@ -119,9 +120,9 @@ def test_a_value_in_the_services_file(conf):
      'database_connection asks for mysql+nodriver'),
     ({'backends': 'message_queue',
       'message_queue_transport_url': 'kafka://u:p@h:1/'},
-     'message_queue_transport_url: message_queue cannot prove that kafka://'),
+     'message_queue_transport_url: there is no proof that kafka:// works'),
     ({'backends': 'message_queue', 'message_queue_transport_url': 'none:///'},
-     'message_queue_transport_url: message_queue cannot prove that none://'),
+     'message_queue_transport_url: there is no proof that none:// works'),
     ({'backends': 'message_queue', 'message_queue_transport_url': 'nope'},
      'message_queue_transport_url: not a transport URL'),
 ])
@@ -233,8 +234,8 @@ def test_a_parsed_database_connection_has_its_parameters(conf):
         connection_parameters = ssl_ca=/ca.pem
         ''')
     made = database.Database(service, {})
-    assert made._dialect.url.query == {'charset': 'utf8',
-                                       'ssl_ca': '/ca.pem'}
+    assert made.target._dialect.url.query == {'charset': 'utf8',
+                                              'ssl_ca': '/ca.pem'}
 
 
 def test_options_can_be_listed_beside_oslo_middlewares():
@@ -244,7 +245,8 @@ def test_options_can_be_listed_beside_oslo_middlewares():
     assert len(names) == len(set(names))
     assert all(opt.help for opt in ours)
     secrets = {opt.dest for opt in ours if opt.secret}
-    assert secrets == {'database_connection', 'message_queue_transport_url'}
+    assert secrets == {'cells_api_connection', 'database_connection',
+                       'message_queue_transport_url'}
 
 
 def test_stock_oslo_middleware_may_be_loaded_beside_us():

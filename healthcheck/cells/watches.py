@@ -1,0 +1,78 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""From a section's options to the watch that its plugins share."""
+
+from __future__ import annotations
+
+import time
+import weakref
+
+from healthcheck.cells import fleet
+from healthcheck.cells import mappings
+from healthcheck.cells import watch
+from healthcheck import config
+from healthcheck import exceptions
+from healthcheck.plugins import database_target
+from healthcheck.plugins import dialects
+from healthcheck.probing import check
+from healthcheck import processes
+
+_watches: weakref.WeakKeyDictionary[
+    config.View, processes.PerProcess[watch.Watch]] = (
+        weakref.WeakKeyDictionary())
+
+
+def of(view: config.View, policy: check.Policy) -> (
+        processes.PerProcess[watch.Watch]):
+    """The watch of a section: one in each process, whoever asks for it.
+
+    Nothing is opened before somebody joins it.
+
+    :raises healthcheck.exceptions.ConfigError: if the API database is not
+        configured well
+    """
+    made = _watches.get(view)
+    if made is None:
+        sources = _sources(view, policy)
+        workers: int = view.healthcheck.cells_workers
+        made = _watches.setdefault(view, processes.PerProcess(
+            lambda: watch.Watch(fleet.Fleet(sources, time.monotonic),
+                                workers)))
+    return made
+
+
+def _sources(view: config.View, policy: check.Policy) -> fleet.Sources:
+    """:raises healthcheck.exceptions.ConfigError: see :func:`of`"""
+    settings = view.healthcheck
+    option, api_url = 'cells_api_connection', settings.cells_api_connection
+    if not api_url:
+        option = '[api_database]connection'
+        api_url = config.database_url(view, 'api_database')
+    if not api_url:
+        raise exceptions.ConfigError([
+            'cells, services: there is no database that lists the cells; set '
+            '[api_database]connection of the service, or '
+            'cells_api_connection'])
+    tolerance = dialects.Tolerance(
+        read_only=settings.database_read_only_ok,
+        galera_donor=settings.database_galera_donor_ok)
+    bound = policy.timeout * database_target.BOUND
+    # What is wrong with it is told now.
+    database_target.DatabaseTarget(api_url, option=option, bound=bound,
+                                   tolerance=tolerance)
+    return fleet.Sources(
+        view.service, api_url, option,
+        mappings.Templates(
+            config.service_option(view, 'database', 'connection'),
+            config.service_option(view, None, 'transport_url')),
+        tolerance, policy, bound)

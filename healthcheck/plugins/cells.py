@@ -1,0 +1,178 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""Plugin ``cells``: can the API node reach Nova's cells?
+
+An API node stays in the balancer while one cell of many is away, and leaves
+when it can do no work at all. Cells are looked at by a watch of their own, see
+``healthcheck/cells/watch.py``; a probe asks it what is known.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+import dataclasses
+import math
+
+from healthcheck.cells import cell as cell_module
+from healthcheck.cells import fleet
+from healthcheck.cells import member
+from healthcheck.cells import watch
+from healthcheck.plugins import base
+from healthcheck.probing import check
+from healthcheck import report
+
+NO_LIST = 'NO LIST OF CELLS'
+CRITICAL_DOWN = 'CRITICAL CELL DOWN'
+API_DATABASE_DOWN = 'API DATABASE DOWN'
+API_DATABASE_FAILING = 'API DATABASE FAILING'
+API_DATABASE_SLOW = 'API DATABASE SLOW'
+NONE_UP = 'NO CELL UP'
+TOO_FEW_UP = 'TOO FEW CELLS UP'
+NONE_MAPPED = 'NO CELL MAPPED'
+SOME_DOWN = 'SOME CELLS DOWN'
+SOME_FAILING = 'SOME CELLS FAILING'
+SOME_UNKNOWN = 'SOME CELLS UNKNOWN'
+SOME_SLOW = 'SOME CELLS SLOW'
+
+CellState = cell_module.CellState
+Result = report.Result
+Status = report.Status
+
+# How many cells a line for admins names.
+_NAMED = 5
+
+
+class Cells(base.ProbePlugin):
+    """Sums up what is known of the cells."""
+
+    name = 'cells'
+
+    def set_up(self) -> None:
+        self._critical = frozenset(self.settings.cells_critical)
+        self._min_up: str = self.settings.cells_min_up
+        self._member = member.Member(
+            self.view, base.policy_of(self.settings),
+            fleet.Wants(queues=True), lambda: self.news())
+
+    def probe(self) -> Result:
+        try:
+            state = self._member.look()
+        except watch.Stuck:
+            return watch.STUCK
+        found = [one.component for one in state.cells]
+        return dataclasses.replace(
+            self._sum_up(state), components=tuple(found),
+            # Not how long it was waited for those that do not answer.
+            latency=max((one.latency for one in found
+                         if one.latency is not None and one.status in (
+                             Status.PASS, Status.WARN)), default=0.0))
+
+    def hurry(self) -> None:
+        self._member.hurry()
+
+    def restore(self, last: report.CheckReport) -> None:
+        self._member.inherit(last.components)
+
+    def close(self) -> None:
+        self._member.leave()
+
+    def _sum_up(self, state: watch.State) -> Result:
+        return self._fault(state) or self._warning(state)
+
+    def _fault(self, state: watch.State) -> Result | None:
+        """What takes the node out, if anything does.
+
+        What is not known for good counts as a fault, but as one that has to
+        be found again: so a node that was never seen well is not called well
+        meanwhile.
+        """
+        api = state.api
+        if not state.listed:
+            return Result.failed(NO_LIST, f'API database: {_why(api)}',
+                                 confirmed=api.status is Status.FAIL)
+        if api.status is Status.FAIL and 'api_database' in self._critical:
+            return Result.failed(API_DATABASE_DOWN, _why(api),
+                                 confirmed=True)
+        for one in state.cells:
+            if one.is_cell0 and 'cell0' in self._critical and (
+                    one.up is False or not one.settled):
+                return Result.failed(
+                    CRITICAL_DOWN, f'cell0: {_why(one.component)}',
+                    confirmed=one.up is False)
+        cells = [one for one in state.cells
+                 if one.enabled and not one.is_cell0]
+        down = sum(one.up is False for one in cells)
+        unsettled = sum(one.up is None and not one.settled for one in cells)
+        needed = self._needed(len(cells))
+        if len(cells) - down - unsettled >= needed:
+            return None
+        up = sum(one.up is True for one in cells)
+        return Result.failed(
+            TOO_FEW_UP if up else NONE_UP,
+            f'{up} of {len(cells)} cells are up, and '
+            f'cells_min_up = {self._min_up}; {_named(cells)}',
+            confirmed=len(cells) - down < needed)
+
+    def _warning(self, state: watch.State) -> Result:
+        """What admins are to know, the worst first."""
+        api = state.api
+        if api.status is Status.FAIL:
+            return _warning(API_DATABASE_DOWN, 'the cells are those of its '
+                            f'last list; {_why(api)}')
+        if api.status is Status.WARN:
+            return _warning(API_DATABASE_SLOW if api.reason == check.SLOW
+                            else API_DATABASE_FAILING, _why(api))
+        cells = [one for one in state.cells if one.enabled]
+        if all(one.is_cell0 for one in cells):
+            return _warning(NONE_MAPPED, f'of {len(state.cells)} in the list')
+        for reason, found in (
+                (SOME_DOWN, [c for c in cells if c.up is False]),
+                (SOME_FAILING, [c for c in cells if _warns(c, True)]),
+                (SOME_UNKNOWN, [c for c in cells if c.up is None]),
+                (SOME_SLOW, [c for c in cells if _warns(c, False)])):
+            if found:
+                return _warning(reason, f'{len(found)} of {len(cells)}: '
+                                f'{_named(found)}')
+        return Result(Status.PASS, detail=f'{len(cells)} up', confirmed=True)
+
+    def _needed(self, cells: int) -> int:
+        """How many of them have to be up.
+
+        A cloud that has no cell yet is not made unreachable for that.
+        """
+        number = self._min_up.rstrip('%')
+        if number != self._min_up:
+            return math.ceil(int(number) * cells / 100)
+        return min(int(number), cells)
+
+
+def _warns(one: CellState, failing: bool) -> bool:
+    return one.component.status is Status.WARN and failing is not (
+        one.component.reason.endswith(check.SLOW))
+
+
+def _warning(reason: str, detail: str) -> Result:
+    return Result(Status.WARN, reason, detail, confirmed=True)
+
+
+def _why(component: report.Component) -> str:
+    return ': '.join(filter(None, (component.reason, component.detail)))
+
+
+def _named(cells: Iterable[CellState]) -> str:
+    """Those that are not well, the first few of them."""
+    found = [f'{one.component.name} ({one.component.reason})'
+             for one in cells if one.component.status is not Status.PASS]
+    more = len(found) - _NAMED
+    return ', '.join(found[:_NAMED]) + (f' and {more} more' if more > 0
+                                        else '')
