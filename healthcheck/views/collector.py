@@ -46,6 +46,7 @@ Status = report.Status
 DISTRIBUTION = 'openstack-healthcheck'
 
 _UNKNOWN = 'unknown'
+_DISABLED = 'disabled'
 _BOUNDS = (*map(utils.floatToGoString, history_module.BUCKETS), '+Inf')
 
 
@@ -237,10 +238,12 @@ def _one_of(status: Status) -> Samples:
 def _components(check: report.CheckReport) -> Iterator[tuple[str, int]]:
     """How many there are of each status; not which, as they may be many."""
     if check.components:
-        found = [one.status for one in check.components]
+        found = [one.status for one in check.components
+                 if not one.disabled]
         for status in Status:
             yield status.word, found.count(status)
         yield _UNKNOWN, found.count(None)
+        yield _DISABLED, len(check.components) - len(found)
 
 
 def _printable(text: str) -> str:

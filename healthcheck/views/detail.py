@@ -145,6 +145,7 @@ def _component(component: report.Component, moment: Moment) -> Document:
     return {'name': component.name,
             'status': component.status.word
             if component.status is not None else None,
+            'disabled': component.disabled,
             'reason': component.reason,
             'detail': component.detail,
             'latency_seconds': _seconds(component.latency),

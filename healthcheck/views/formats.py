@@ -26,7 +26,11 @@ Document = detail.Document
 
 _SHOWN_TRANSITIONS = 5
 
-_RANK = {'fail': 0, 'warn': 1, None: 2, 'pass': 3}
+_FEW = 20
+"""How many components are each told of in a terminal, well or not."""
+
+WORDS = ('fail', 'warn', 'unknown', 'pass', 'disabled')
+"""What components are, in the order in which an admin wants to see them."""
 
 
 def to_json(document: Document) -> str:
@@ -70,6 +74,8 @@ def _health_object(component: Document, time: str | None) -> Document:
     found = {'componentId': component['name'], **_measured(component, time)}
     if component.get('since'):
         found['since'] = component['since']
+    if component.get('disabled'):
+        found['disabled'] = True
     return found
 
 
@@ -148,8 +154,31 @@ def ago(seconds: float) -> str:
 
 def worst_first(components: Iterable[Document]) -> list[Document]:
     """In the order in which an admin wants to see them."""
-    return sorted(components, key=lambda each: (_RANK[each['status']],
+    return sorted(components, key=lambda each: (WORDS.index(word(each)),
                                                 each['name']))
+
+
+def word(component: Document) -> str:
+    """Its status, or why it has none."""
+    if component['disabled']:
+        return 'disabled'
+    status: str | None = component['status']
+    return status or 'unknown'
+
+
+def why(component: Document) -> str:
+    """Its reason, where that says more than its word."""
+    reason: str = component['reason']
+    told = word(component)
+    return '' if told == 'pass' or told == reason.lower() else reason
+
+
+def count(components: Iterable[Document]) -> dict[str, int]:
+    """How many of them there are of each word, in the order of words."""
+    found = dict.fromkeys(WORDS, 0)
+    for component in components:
+        found[word(component)] += 1
+    return found
 
 
 def _lines(document: Document) -> Iterator[str]:
@@ -196,16 +225,24 @@ def _about(check: Document) -> Iterator[str]:
         lines.append(f'last failure: {_event(failure)}')
     latest = check['transitions'][-_SHOWN_TRANSITIONS:]
     lines += [_event(each) for each in reversed(latest)]
-    lines += [f'{(each["status"] or "unknown").upper():7} {each["name"]}: '
-              + ': '.join(filter(None, (each['reason'], each['detail'])))
-              for each in worst_first(check['components'])
-              if each['status'] != 'pass']
-    if check['components']:
-        lines.append(f'{len(check["components"])} in all')
+    lines += _parts(check['components'])
     if lines:
         yield ''
         yield check['name']
         yield from (f'  {line}' for line in lines)
+
+
+def _parts(components: Sequence[Document]) -> Iterator[str]:
+    """Those that are not well; of a few, also what is known of the others."""
+    for each in worst_first(components):
+        told = word(each)
+        if told != 'pass' or each['detail'] and len(components) <= _FEW:
+            yield f'{told.upper():8} ' + ': '.join(
+                filter(None, (each['name'], why(each), each['detail'])))
+    if components:
+        yield f'{len(components)} in all: ' + ', '.join(
+            f'{number} {told}' for told, number
+            in count(components).items() if number)
 
 
 def _event(event: Document) -> str:

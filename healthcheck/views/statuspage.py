@@ -34,8 +34,6 @@ from healthcheck.views import formats
 
 Document = detail.Document
 
-STATUSES = ('fail', 'warn', 'unknown', 'pass')
-
 # Seconds that the timelines can reach back, and what to call that.
 _WINDOWS = ((900, '15 min'), (3600, '1 h'), (21600, '6 h'), (86400, '24 h'),
             (604800, '7 d'))
@@ -108,14 +106,6 @@ def segments(check: Document, now: str, seconds: float) -> list[
     return found
 
 
-def count(components: Sequence[Document]) -> dict[str, int]:
-    """How many of them are in each status, the worst first."""
-    found = dict.fromkeys(STATUSES, 0)
-    for component in components:
-        found[component['status'] or 'unknown'] += 1
-    return found
-
-
 def _window(document: Document) -> tuple[str, int]:
     """How far all timelines reach back: they are to be compared."""
     oldest = max((_age(check['transitions'][0]['time'], document['time'])
@@ -154,14 +144,15 @@ def _environment() -> jinja2.Environment:
         lstrip_blocks=True)
     environment.filters.update(
         ago=formats.ago, span=formats.span, clock=formats.clock,
-        worst_first=formats.worst_first, sparkline=sparkline)
+        worst_first=formats.worst_first, word=formats.word,
+        why=formats.why, sparkline=sparkline)
     return environment
 
 
 @functools.cache
 def _template() -> jinja2.Template:
     tools: dict[str, Any] = {
-        'segments': segments, 'count': count,
+        'segments': segments, 'count': formats.count,
         'style': markupsafe.Markup(_part('status.css')),
         'script': markupsafe.Markup(_part('status.js'))}
     return _environment().get_template('status.html', globals=tools)

@@ -44,7 +44,10 @@ _histories = st.builds(
 _components = st.builds(
     report.Component, name=st.text(min_size=1, max_size=20),
     status=st.none() | _statuses, reason=st.text(min_size=1, max_size=20),
-    detail=_texts, latency=st.none() | _seconds, since=st.none() | _times)
+    detail=_texts, latency=st.none() | _seconds, since=st.none() | _times) | (
+    st.builds(report.Component, name=st.text(min_size=1, max_size=20),
+              status=st.none(), reason=st.text(min_size=1, max_size=20),
+              detail=_texts, disabled=st.just(True)))
 _monotonic = st.floats(0, NOW.now)
 checks = st.builds(
     report.CheckReport, name=_names, status=_statuses,

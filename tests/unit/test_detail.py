@@ -70,9 +70,10 @@ def test_components_in_health_json():
     cell = report.Component('cell1', FAIL, 'CONNECTION REFUSED', 'db1',
                             0.25, NOW.time - 60)
     unknown = report.Component('cell2', None, 'NOT PROBED')
+    disabled = report.Component('cell3', None, 'DISABLED', disabled=True)
     health = json.loads(formats.to_health_json(a_document(
-        a_check('cells', components=(cell, unknown)))))
-    whole, first, second = health['checks']['cells']
+        a_check('cells', components=(cell, unknown, disabled)))))
+    whole, first, second, third = health['checks']['cells']
     assert whole['status'] == 'pass' and 'componentId' not in whole
     assert first == {
         'componentId': 'cell1', 'status': 'fail',
@@ -81,6 +82,8 @@ def test_components_in_health_json():
         'since': {'time': '2020-09-13T12:25:40.000Z', 'age_seconds': 60}}
     assert second == {'componentId': 'cell2', 'output': 'NOT PROBED',
                       'time': whole['time']}
+    assert third == {'componentId': 'cell3', 'output': 'DISABLED',
+                     'disabled': True, 'time': whole['time']}
 
 
 @given(documents.reports, st.sampled_from(['', 'STARTING']))
@@ -209,16 +212,57 @@ def test_text_has_what_went_wrong():
     assert '  last failure: 2020-09-13 12:25:40 UTC  FAIL  READ ONLY (db1)' \
         in text
     assert '12.3 ms' in text and '3 failed' in text and '7 s' in text
-    assert '  FAIL    cell2: LOST: db2\n  2 in all\n' in text
+    assert ('  FAIL     cell2: LOST: db2\n  2 in all: 1 fail, 1 pass\n'
+            in text)
     assert 'cell1' not in text
 
 
+def told_of(*components):
+    """The lines of a text about the components of its only check."""
+    text = formats.to_text(a_document(a_check('x', components=components)))
+    return text.partition('\nx\n')[2].splitlines()
+
+
+def test_text_has_what_is_known_of_a_few_that_are_well():
+    assert told_of(
+        report.Component('gone', None, 'DISABLED', disabled=True),
+        report.Component('cell2', PASS, detail='nova-conductor 2 up'),
+        report.Component('off', None, 'NOT WANTED', 'by me', disabled=True),
+        report.Component('cell1', PASS),
+        report.Component('new', None, 'NOT PROBED'),
+        report.Component('cell3', FAIL, 'NO CONDUCTOR UP', 'none')) == [
+            '  FAIL     cell3: NO CONDUCTOR UP: none',
+            '  UNKNOWN  new: NOT PROBED',
+            '  PASS     cell2: nova-conductor 2 up',
+            '  DISABLED gone',
+            '  DISABLED off: NOT WANTED: by me',
+            '  6 in all: 1 fail, 1 unknown, 2 pass, 2 disabled']
+
+
+def test_text_has_of_many_those_that_are_not_well():
+    many = [report.Component(f'cell{n}', PASS, detail='2 up')
+            for n in range(20)]
+    assert len(told_of(*many)) == 21
+    assert told_of(*many, report.Component('bad', WARN, 'SLOW')) == [
+        '  WARN     bad: SLOW', '  21 in all: 1 warn, 20 pass']
+
+
+def test_disabled_is_no_status():
+    disabled, unknown = a_document(a_check(components=(
+        report.Component('cell1', None, 'DISABLED', disabled=True),
+        report.Component('cell2', None, 'NOT PROBED'))))['checks'][0][
+            'components']
+    assert (disabled['status'], disabled['disabled']) == (None, True)
+    assert (unknown['status'], unknown['disabled']) == (None, False)
+    assert formats.count([disabled, unknown]) == {
+        'fail': 0, 'warn': 0, 'unknown': 1, 'pass': 0, 'disabled': 1}
+
+
 def test_worst_first():
-    names = ['b', 'a', 'd', 'c']
     found = formats.worst_first(
-        {'name': name, 'status': status}
-        for name, status in zip(names, ['pass', 'pass', None, 'fail']))
-    assert [one['name'] for one in found] == ['c', 'd', 'a', 'b']
+        {'name': name, 'status': status, 'disabled': name == 'a'}
+        for name, status in zip('cbaed', ['pass', 'pass', None, None, 'fail']))
+    assert [one['name'] for one in found] == ['d', 'e', 'b', 'c', 'a']
 
 
 def test_effective_options_hold_no_secret(conf):

@@ -25,13 +25,17 @@ from paste import deploy
 import pytest
 import yaml
 
+from healthcheck.cells import cell
 from healthcheck import engine
 from healthcheck import exceptions
 from healthcheck.plugins import base
+from healthcheck.plugins import cells
 from healthcheck.plugins import dialects
 from healthcheck.plugins import failures
 from healthcheck.plugins import foreign
-from healthcheck.plugins import message_queue
+from healthcheck.plugins import queue_target
+from healthcheck.plugins import services
+from healthcheck.plugins import services_rules
 from healthcheck.plugins import worker
 from healthcheck.probing import check
 from healthcheck.probing import runner
@@ -44,8 +48,9 @@ ROOT = pathlib.Path(__file__).parents[2]
 DOCS = ROOT / 'doc' / 'source'
 EXAMPLES = DOCS / 'examples'
 
-WITH_REASONS = (base, check, dialects, engine, failures, foreign,
-                message_queue, report, runner, switches, worker, wrapper)
+WITH_REASONS = (base, cells, check, dialects, engine, failures, foreign,
+                queue_target, report, runner, services, services_rules,
+                switches, worker, wrapper)
 
 
 def _read(path: pathlib.Path) -> str:
@@ -57,15 +62,32 @@ def _get(app, path='/healthcheck'):
     return answer.status, answer.text
 
 
+def _reasons(*modules):
+    return {value for module in modules
+            for name, value in vars(module).items()
+            if name.isupper() and not name.startswith('_')
+            and isinstance(value, str) and value.isupper()}
+
+
 def test_reasons_table_is_complete():
-    defined = {
-        value for module in WITH_REASONS
-        for name, value in vars(module).items()
-        if name.isupper() and not name.startswith('_')
-        and isinstance(value, str) and value.isupper()}
+    defined = _reasons(*WITH_REASONS)
     documented = re.findall(r'^   \* - ``([A-Z ]+)``$',
                             _read(DOCS / 'admin.rst'), re.MULTILINE)
     assert sorted(documented) == sorted(defined)
+
+
+def test_faults_of_cells_are_complete():
+    """Those that anybody sees, and those that admins see of a cell."""
+    table = _read(DOCS / 'cells.rst').split('What a fault looks like')[1]
+    explained = set(re.findall(r'``([A-Z ]+)``', ' '.join(
+        table.split('When a node is out')[0].split())))
+    seen = _reasons(cells, services, services_rules)
+    labels = {cell.DATABASE, cell.MESSAGE_QUEUE}
+    assert (seen | _reasons(cell)) - labels <= explained
+    codes = re.findall(r'^     - (200|503)\n     - ``([A-Z0-9 ]+)``$', table,
+                       re.MULTILINE)
+    assert {reason for code, reason in codes if code == '503'} == {
+        cells.CRITICAL_DOWN, cells.NONE_UP, cells.TOO_FEW_UP, cells.NO_LIST}
 
 
 def test_detection_table():
@@ -133,8 +155,11 @@ def app_factory(global_conf, **local_conf):
     return wsgi.below
 
 
-def test_service_example(conf, door):
-    app = door(wsgi.below, conf(_read(EXAMPLES / 'nova.conf')))
+@pytest.mark.parametrize('name', ['nova.conf', 'nova-cells.conf'])
+def test_service_example(name, conf, door):
+    service = conf(_read(EXAMPLES / name))
+    service.project = 'nova'
+    app = door(wsgi.below, service)
     assert _get(app, '/healthcheck/live') == (200, 'OK')
 
 

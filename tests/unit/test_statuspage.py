@@ -24,6 +24,7 @@ import pytest
 
 from healthcheck import history
 from healthcheck import report
+from healthcheck.views import formats
 from healthcheck.views import statuspage
 from tests.unit import documents
 
@@ -139,11 +140,35 @@ def test_nothing_known_yet():
 def test_components_worst_first_and_counted():
     page = seen(a_check(components=(
         report.Component('well', PASS), report.Component('broken', FAIL),
-        report.Component('new', None), report.Component('slow', WARN))))
+        report.Component('new', None), report.Component('slow', WARN),
+        report.Component('away', None, 'DISABLED', disabled=True))))
     statuses = [value for tag, name, value in page.attributes
                 if (tag, name) == ('tr', 'data-status')]
-    assert statuses == ['fail', 'warn', 'unknown', 'pass']
-    assert 'fail 1 warn 1 unknown 1 pass 1' in page.text
+    assert statuses == ['fail', 'warn', 'unknown', 'pass', 'disabled']
+    assert 'fail 1 warn 1 unknown 1 pass 1 disabled 1' in page.text
+    # The word says it all.
+    assert page.text.count('away') == 1 and 'DISABLED' not in page.text
+
+
+def test_detail_of_a_component_that_is_well():
+    page = seen(a_check(components=(
+        report.Component('cell1', PASS, detail='nova-conductor 2 up'),
+        report.Component('cell2', None, 'NOT PROBED'))))
+    assert 'pass cell1 nova-conductor 2 up' in page.text
+    assert 'unknown cell2 NOT PROBED' in page.text
+
+
+def test_every_word_has_a_shape_and_a_colour():
+    page = seen()
+    shapes = {value for tag, name, value in page.attributes
+              if (tag, name) == ('symbol', 'id')}
+    assert shapes == set(formats.WORDS)
+    (style,) = page.inner['style']
+    for word in formats.WORDS:
+        # One of the light and one of the dark scheme.
+        assert style.count(f'--{word}:') == 2
+        assert f'.{word} > .icon {{' in style
+        assert f'.{word}.badge {{' in style
 
 
 def test_timeline():
