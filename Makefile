@@ -42,8 +42,9 @@ oldest: $(VENV)-oldest/installed
 	$(VENV)-oldest/bin/python -m pytest tests/unit $(ARGS)
 
 # Three at a time, each with servers of its own: they wait more than they work.
-functional: $(VENV)/test-installed
-	$(BIN)/python -m pytest tests/functional -n 3 --dist loadfile $(ARGS)
+functional: $(VENV)/test-installed $(VENV)-nova/installed
+	HEALTHCHECK_NOVA_VENV=$(VENV)-nova \
+	    $(BIN)/python -m pytest tests/functional -n 3 --dist loadfile $(ARGS)
 
 soak: $(VENV)/test-installed
 	$(BIN)/python -m pytest tests/soak -s $(ARGS)
@@ -55,8 +56,8 @@ docs: $(VENV)/docs-installed
 	$(BIN)/sphinx-build -W --keep-going -b html doc/source doc/build/html
 
 clean:
-	rm -rf $(VENV) $(VENV)-oldest build dist doc/build *.egg-info .eggs .hypothesis \
-	    .mypy_cache .pytest_cache
+	rm -rf $(VENV) $(VENV)-oldest $(VENV)-nova build dist doc/build *.egg-info \
+	    .eggs .hypothesis .mypy_cache .pytest_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The package with what it needs at run time. A stamp is younger than all
@@ -84,6 +85,13 @@ $(VENV)-oldest/installed: requirements.txt test-requirements.txt \
 	$(PYTHON) -m venv $(VENV)-oldest
 	$(VENV)-oldest/bin/pip install -q -c oldest-constraints.txt \
 	    -e . -r test-requirements.txt
+	touch $@
+
+# Apart from ours, so that Nova's requirements and ours do not bind each other:
+# in a deployment, too, nova-manage is another program.
+$(VENV)-nova/installed: nova-requirements.txt
+	$(PYTHON) -m venv $(VENV)-nova
+	$(VENV)-nova/bin/pip install -q -r nova-requirements.txt
 	touch $@
 
 test-packages: $(VENV)/bindep-installed

@@ -26,6 +26,7 @@ import pathlib
 
 import pytest
 
+from tests.functional import clouds
 from tests.functional import crowd as crowd_module
 from tests.functional import servers
 from tests.functional.servers import process
@@ -93,6 +94,21 @@ def postgresql(postgresql_server: servers.PostgreSQL) -> servers.PostgreSQL:
 def rabbitmq(rabbitmq_server: servers.RabbitMQ) -> servers.RabbitMQ:
     rabbitmq_server.heal()
     return rabbitmq_server
+
+
+@pytest.fixture(scope='session')
+def cloud_of_cells(mariadb_server: servers.MariaDB,
+                   rabbitmq_server: servers.RabbitMQ,
+                   ) -> Iterator[clouds.Cloud]:
+    with clouds.Cloud(mariadb_server, rabbitmq_server) as made:
+        yield made
+
+
+@pytest.fixture
+def cloud(cloud_of_cells: clouds.Cloud, mariadb: servers.MariaDB,
+          rabbitmq: servers.RabbitMQ) -> clouds.Cloud:
+    cloud_of_cells.heal()
+    return cloud_of_cells
 
 
 @pytest.fixture
