@@ -21,6 +21,7 @@ import pathlib
 import platform
 import tempfile
 
+from benchmarks import cells
 from benchmarks import inprocess
 from benchmarks import uwsgi
 
@@ -35,10 +36,12 @@ def main() -> None:
         times = inprocess.measure(directory)
         throughputs = {use: uwsgi.measure(directory, use)
                        for use in (uwsgi.EACH, uwsgi.KEPT, uwsgi.SHARED)}
+        costs = cells.measure(directory)
     print(f'{len(os.sched_getaffinity(0))} processors, Python '
           f'{platform.python_version()}, '
           + ', '.join(f'{package} {metadata.version(package)}'
-                      for package in ('oslo.middleware', 'uWSGI')) + '\n')
+                      for package in ('oslo.middleware', 'oslo.messaging',
+                                      'PyMySQL', 'uWSGI')) + '\n')
     bare = times[inprocess.BARE]
     _print_table(
         ('Request, in process', 'µs', 'µs more than bare', 'times bare'),
@@ -51,6 +54,14 @@ def main() -> None:
             [(TITLES[app], f'{one.rate:.0f}', f'{one.ratio:.3f}',
               f'{one.cost * 1e6:.0f}', f'{one.busy:.0%}')
              for app, one in seen.items()])
+    _print_table(
+        ('Cells', 'known after', 'round', 'of a core', 'threads',
+         'connections', 'MiB', 'request µs'),
+        [(f'{one.cells:,}', f'{one.first:.1f} s', f'{one.round:.2f} s',
+          f'{one.processor:.1%}', str(one.threads), f'{one.connections:,}',
+          f'{one.memory / 2**20:.0f}', f'{one.request * 1e6:.2f}')
+         for one in costs])
+    few, many = costs[0], costs[-1]
     answer = (times[inprocess.OURS] - bare) * 1e6
     passed_on = (times[inprocess.PASSED_ON] - bare) * 1e6
     ratio = throughputs[uwsgi.EACH]['ours'].ratio
@@ -63,7 +74,12 @@ def main() -> None:
         (f'Under uWSGI, {uwsgi.EACH.title}, at least 0.95 of bare',
          f'{ratio:.3f}', ratio >= 0.95),
         (f'{uwsgi.SHARED.title}, sharing a prober, at least 0.95 of one each',
-         f'{shared:.3f}', shared >= 0.95)]
+         f'{shared:.3f}', shared >= 0.95),
+        (f'A round of {many.cells:,} cells in half of the interval',
+         f'{many.round:.2f} s', many.round <= cells.INTERVAL / 2),
+        ('A request costs what it costs with one cell, or 1.1 times that',
+         f'{many.request / few.request:.2f}',
+         many.request / few.request <= 1.1)]
     _print_table(('Target', 'measured', 'result'),
                  [(name, value, 'met' if met else 'missed')
                   for name, value, met in targets])

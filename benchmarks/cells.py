@@ -1,0 +1,214 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""What it costs to look at 1, 10, 100 and 1,000 cells.
+
+Each is a process of its own with the checks ``cells`` and ``services`` and the
+default options, against one MariaDB and one RabbitMQ. Every cell has a
+connection to either, as if it had servers of its own; the schema and the
+virtual host are the same for all, so that the servers have no more to do than
+they would have apart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from collections.abc import Mapping
+import contextlib
+import dataclasses
+import json
+import os
+import pathlib
+import subprocess
+import sys
+import threading
+import time
+import timeit
+from typing import Any
+
+from oslo_config import cfg
+import psutil
+
+import healthcheck
+from tests.functional import servers
+
+SIZES = (1, 10, 100, 1000)
+
+INTERVAL = 10.0
+"""The default of the option, in seconds."""
+
+# Seconds over which it is watched.
+WATCHED = 3 * INTERVAL
+
+# Seconds in which all cells have to be known.
+PATIENCE = 120.0
+
+_TABLES = (
+    'CREATE TABLE cell_mappings (id INT PRIMARY KEY, uuid VARCHAR(36), '
+    'name VARCHAR(255), transport_url TEXT, database_connection TEXT, '
+    'disabled BOOL)',
+    'CREATE TABLE services (id INT PRIMARY KEY AUTO_INCREMENT, '
+    'host VARCHAR(255), `binary` VARCHAR(255), disabled BOOL, '
+    'forced_down BOOL, deleted INT, last_seen_up DATETIME, '
+    'created_at DATETIME)')
+# As many computes as a cell of medium size has.
+_SERVICES = ('INSERT INTO services (host, `binary`, disabled, forced_down, '
+             'deleted, last_seen_up) SELECT seq, IF(seq < 3, '
+             '"nova-conductor", "nova-compute"), 0, 0, 0, '
+             'UTC_TIMESTAMP() FROM seq_1_to_100')
+_CELL0 = '00000000-0000-0000-0000-000000000000'
+
+
+@dataclasses.dataclass(frozen=True)
+class Cost:
+    """What one process needs.
+
+    :param first: seconds until all cells were known
+    :param round: seconds for a round of all that somebody asks for
+    :param processor: the part of a core that it holds
+    :param request: seconds for an anonymous request
+    :param memory: resident bytes
+    """
+
+    cells: int
+    first: float
+    round: float
+    processor: float
+    threads: int
+    connections: int
+    memory: int
+    request: float
+
+
+def measure(directory: pathlib.Path) -> list[Cost]:
+    with _servers() as (mariadb, rabbitmq):
+        found = []
+        for cells in SIZES:
+            config = _configure(directory, mariadb, rabbitmq, cells)
+            child = subprocess.run(
+                [sys.executable, '-m', 'benchmarks.cells', str(cells),
+                 str(config)], check=True, stdout=subprocess.PIPE, text=True)
+            found.append(Cost(**json.loads(child.stdout)))
+    return found
+
+
+@contextlib.contextmanager
+def _servers() -> Iterator[tuple[servers.MariaDB, servers.RabbitMQ]]:
+    mariadb = servers.MariaDB(max_connections=2 * max(SIZES))
+    rabbitmq = servers.RabbitMQ()
+    try:
+        for server in (mariadb, rabbitmq):
+            server.start()
+        yield mariadb, rabbitmq
+    finally:
+        for server in (mariadb, rabbitmq):
+            server.close()
+
+
+def _configure(directory: pathlib.Path, mariadb: servers.MariaDB,
+               rabbitmq: servers.RabbitMQ, cells: int) -> pathlib.Path:
+    """Make the cells; return the service's configuration file."""
+    schema = f'nova{cells}'
+    mariadb.create_database(schema)
+    mariadb.create_user(schema, 'secret', schema)
+    for statement in (*_TABLES, _SERVICES):
+        mariadb.sql(f'USE {schema}')
+        mariadb.sql(statement)
+    rabbitmq.add_user(schema, 'secret')
+    rabbitmq.set_permissions(schema)
+    database = mariadb.url(schema, 'secret', schema, 'mysql+pymysql')
+    queue = rabbitmq.url(schema, 'secret')
+    mariadb.sql('INSERT INTO cell_mappings VALUES '
+                '(0, %s, "cell0", "none:///", %s, 0)', _CELL0, database)
+    mariadb.sql('INSERT INTO cell_mappings SELECT seq, UUID(), '
+                f'CONCAT("cell", seq), %s, %s, 0 FROM seq_1_to_{cells}',
+                queue, database)
+    path = directory / f'{schema}.conf'
+    path.write_text('\n'.join([
+        '[DEFAULT]', f'transport_url = {queue}',
+        # Nobody beats meanwhile.
+        'service_down_time = 86400',
+        '[database]', f'connection = {database}',
+        '[api_database]', f'connection = {database}',
+        '[healthcheck]', 'backends = cells,services', 'services_of = nova',
+        'sharing = process', 'detail_source_ranges = 127.0.0.1', '']))
+    return path
+
+
+class _Node:
+    """The process that is measured."""
+
+    def __init__(self, config: pathlib.Path) -> None:
+        conf = cfg.ConfigOpts()
+        conf(['--config-file', str(config)])
+        self.door = healthcheck.Healthcheck(_below, conf)
+
+    def ask(self, path: str = '/healthcheck') -> tuple[str, bytes]:
+        told: list[Any] = []
+        body = b''.join(self.door({
+            'REQUEST_METHOD': 'GET', 'SCRIPT_NAME': '', 'PATH_INFO': path,
+            'QUERY_STRING': '', 'SERVER_NAME': 'localhost',
+            'SERVER_PORT': '8774', 'REMOTE_ADDR': '127.0.0.1',
+            'HTTP_ACCEPT': 'application/json'},
+            lambda *args: told.extend(args)))
+        return told[0], body
+
+    def up(self) -> int:
+        """How many cells are up, for both checks, cell0 included."""
+        _, body = self.ask('/healthcheck/detail')
+        return min((sum(component['status'] == 'pass'
+                        for component in check['components'])
+                    for check in json.loads(body)['checks']), default=0)
+
+    def refresh(self) -> None:
+        """What an admin's refresh does."""
+        self.door._engine.get().refresh()
+
+
+def _watch(cells: int, config: pathlib.Path) -> Cost:
+    began = time.monotonic()
+    node = _Node(config)
+    while node.up() <= cells:
+        if time.monotonic() > began + PATIENCE:
+            raise RuntimeError(node.ask('/healthcheck/detail')[1].decode())
+        time.sleep(0.1)
+    first = time.monotonic() - began
+    process = psutil.Process()
+    time.sleep(INTERVAL)  # after the first round all is as it always is
+    before, began = _processor(process), time.monotonic()
+    time.sleep(WATCHED)
+    processor = (_processor(process) - before) / (time.monotonic() - began)
+    threads = threading.active_count()
+    connections = len(process.net_connections('tcp'))
+    memory = process.memory_info().rss
+    request = min(timeit.repeat(node.ask, number=1000, repeat=7)) / 1000
+    began = time.monotonic()
+    node.refresh()
+    return Cost(cells, first, time.monotonic() - began, processor, threads,
+                connections, memory, request)
+
+
+def _processor(process: psutil.Process) -> float:
+    times = process.cpu_times()
+    return times.user + times.system
+
+
+def _below(environ: Mapping[str, Any], start_response: Any) -> list[bytes]:
+    start_response('404 Not Found', [])
+    return [b'']
+
+
+if __name__ == '__main__':
+    print(json.dumps(dataclasses.asdict(_watch(int(sys.argv[1]),
+                                               pathlib.Path(sys.argv[2])))),
+          flush=True)
+    os._exit(0)  # a thousand connections need not be closed one by one
