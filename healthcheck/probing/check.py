@@ -132,6 +132,16 @@ class Check:
         """The result the status rests on."""
         return self._result
 
+    @property
+    def stale_at(self) -> float:
+        """When the last verdict is too old to hold."""
+        return self._judged_at + self.policy.ttl
+
+    @property
+    def latency(self) -> float | None:
+        """Of the last answer, in seconds."""
+        return self._latency
+
     def restore(self, last: report.CheckReport, now: float) -> None:
         """Go on where another prober left off.
 
