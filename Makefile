@@ -41,10 +41,10 @@ unit: $(VENV)/test-installed
 oldest: $(VENV)-oldest/installed
 	$(VENV)-oldest/bin/python -m pytest tests/unit $(ARGS)
 
-# Three at a time, each with servers of its own: they wait more than they work.
+# Two at a time, each with servers of its own: they wait more than they work.
 functional: $(VENV)/test-installed $(VENV)-nova/installed
 	HEALTHCHECK_NOVA_VENV=$(VENV)-nova \
-	    $(BIN)/python -m pytest tests/functional -n 3 --dist loadfile $(ARGS)
+	    $(BIN)/python -m pytest tests/functional -n 2 --dist loadfile $(ARGS)
 
 soak: $(VENV)/test-installed
 	$(BIN)/python -m pytest tests/soak -s $(ARGS)
