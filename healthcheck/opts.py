@@ -151,7 +151,8 @@ CELLS_OPTS = [
         help='How many cells have to be up, as a number or as a percentage '
              'of those that are not disabled; with fewer the check "cells" '
              'fails. cell0 is not counted. A cell of which nothing is known '
-             'counts as one that is up.'),
+             'any more counts as one that is up; one that was not yet seen '
+             'well does not.'),
     cfg.ListOpt(
         'cells_critical',
         default=['cell0'],
@@ -162,10 +163,12 @@ CELLS_OPTS = [
              'known.'),
     cfg.IntOpt(
         'cells_workers',
-        default=16, min=2, max=256,
-        help='How many cells may be looked at in the same moment, each by a '
-             'thread; they are started when they are needed. Those that were '
-             'last seen not well get half of them at most.'),
+        default=80, min=4, max=1000,
+        help='How many cells may be waited for in the same moment, each by a '
+             'thread. As long as they answer, a few are enough, and no more '
+             'are started. Of cells that do not answer, three quarters of '
+             'this number are found to be down within the usual time, and '
+             'more of them later.'),
 ]
 
 SERVICES_OPTS = [

@@ -64,25 +64,44 @@ class CellState:
 class Backend:
     """A backend, and what is known of it.
 
-    :param place: what it is a part of; a place is visited by one thread at
-        a time
+    :param cell: whose it is; None for the database that lists the cells
     :ivar found: what the last visit has brought besides
     """
 
     def __init__(self, label: str, target: connected.Connected,
-                 policy: check_module.Policy, place: object) -> None:
+                 policy: check_module.Policy, cell: Cell | None) -> None:
         self.label = label
         self.target = target
-        self.place = place
+        self.cell = cell
         self.check = check_module.Check(label, policy,
                                         uniform=monitor.UNIFORM)
         self.found: Any = None
 
     @property
-    def suspect(self) -> bool:
+    def place(self) -> Cell | Backend:
+        """Where it is: at a place there is one visit at a time."""
+        return self.cell or self
+
+    @property
+    def needed(self) -> bool:
+        """Whether it is one of the two that Nova's API cannot do without."""
+        return self.cell is None or self.cell.mapping.is_cell0
+
+    @property
+    def failed(self) -> bool:
         """Whether its last visit did not end well."""
         result = self.check.result
         return result is not None and result.status is Status.FAIL
+
+    @property
+    def suspect(self) -> bool:
+        """Whether that is so of it, or of another one of its cell."""
+        return self.failed or self.cell is not None and any(
+            one.failed for one in self.cell.backends)
+
+    def stale(self, now: float) -> bool:
+        """Whether there is a verdict, and it is too old to hold."""
+        return self.check.result is not None and now >= self.check.stale_at
 
     def component(self, now: float) -> Component:
         """Only status, reason, detail and latency of it count."""
@@ -90,7 +109,7 @@ class Backend:
         if result is None:
             return Component('', None, NOT_PROBED)
         status, reason = check.status, result.reason
-        if status is not Status.FAIL and now >= check.stale_at:
+        if status is not Status.FAIL and self.stale(now):
             # A failure stays one, as it does for a check: nothing has been
             # seen that would speak for the backend.
             status, reason = None, report.STALE
@@ -129,7 +148,9 @@ class Cell:
 
     def state(self, now: float) -> CellState:
         component = self._component(now)
-        settled = all(one.check.settled for one in self.backends)
+        # Nor is one that was to be confirmed, and nobody had time for.
+        settled = all(one.check.settled and not (
+            one.failed and one.stale(now)) for one in self.backends)
         up: bool | None = None
         if component.status is not None:
             up = component.status is not Status.FAIL

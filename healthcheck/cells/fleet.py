@@ -161,7 +161,7 @@ class Fleet:
         sources = self._sources
         backend = Backend('API DATABASE', database_target.DatabaseTarget(
             sources.api_url, option=sources.api_option, bound=sources.bound,
-            tolerance=sources.tolerance), sources.policy, place=self)
+            tolerance=sources.tolerance), sources.policy, cell=None)
         _keep(backend, mappings.read)
         return backend
 
@@ -189,12 +189,12 @@ class Fleet:
         yield Backend(cell_module.DATABASE, database_target.DatabaseTarget(
             sources.templates.database(cell.mapping),
             option='database_connection', bound=sources.bound,
-            tolerance=sources.tolerance), sources.policy, place=cell)
+            tolerance=sources.tolerance), sources.policy, cell)
         if self._wants.queues and mappings.has_queue(cell.mapping):
             yield Backend(cell_module.MESSAGE_QUEUE, queue_target.QueueTarget(
                 sources.service, sources.templates.transport(cell.mapping),
                 option='transport_url', bound=sources.bound), sources.policy,
-                place=cell)
+                cell)
 
     def _as_wanted(self, cell: Cell) -> bool:
         return cell.queue_wanted or not self._wants.queues

@@ -18,7 +18,7 @@ from collections.abc import Callable
 from collections.abc import Sequence
 
 from healthcheck.cells import fleet
-from healthcheck.cells import watch
+from healthcheck.cells import look as look_module
 from healthcheck.cells import watches
 from healthcheck import config
 from healthcheck.probing import check
@@ -56,10 +56,10 @@ class Member:
         """Before joining: what another process has found of the cells."""
         self._inherited = components
 
-    def look(self) -> watch.State:
+    def look(self) -> look_module.State:
         """What is known of the cells.
 
-        :raises watch.Stuck: if nobody answers
+        :raises look_module.Stuck: if nobody answers
         :raises RuntimeError: if no thread can be started
         """
         here = self._watches.get()

@@ -18,6 +18,7 @@ keep the process from ending.
 
 from __future__ import annotations
 
+import collections
 from collections.abc import Callable
 import itertools
 import queue
@@ -32,7 +33,8 @@ Job = Callable[[], None]
 class Pool:
     """Daemon threads, started when there is work and none of them is idle.
 
-    Used by one thread, its owner.
+    Who has worked last gets the next job, so that those end that are not
+    needed any more.
 
     :param size: how many there may be
     :param name: what their names begin with
@@ -41,13 +43,12 @@ class Pool:
     def __init__(self, size: int, name: str) -> None:
         self.size = size
         self._names = (f'{name}-{n}' for n in itertools.count(1))
-        # Not SimpleQueue, which is not replaced under eventlet.
-        self._jobs: queue.Queue[Job] = queue.Queue()
-        # Held to count, never while a job runs.
+        # Held to hand over a job, never while one runs.
         self._lock = threading.Lock()
         self._threads = 0
-        # Idle threads less the jobs that wait for one.
-        self._spare = 0
+        self._waiting: collections.deque[Job] = collections.deque()
+        # Not SimpleQueue, which is not replaced under eventlet.
+        self._idle: list[queue.Queue[Job]] = []
 
     def submit(self, job: Job) -> None:
         """Have a job done, which must not raise; at once, or when it can be.
@@ -55,42 +56,43 @@ class Pool:
         :raises RuntimeError: if there is no thread, and none can be started
         """
         with self._lock:
-            more = self._spare <= 0 and self._threads < self.size
-            if more:
-                self._threads += 1
-            else:
-                self._spare -= 1
-        if more:
-            self._start()
-        self._jobs.put(job)
-
-    def _start(self) -> None:
-        thread = threading.Thread(target=self._run, daemon=True,
-                                  name=next(self._names))
+            if self._idle:
+                self._idle.pop().put(job)
+                return
+            if self._threads >= self.size:
+                self._waiting.append(job)
+                return
+            self._threads += 1
         try:
-            thread.start()
+            threading.Thread(target=self._run, args=(job,), daemon=True,
+                             name=next(self._names)).start()
         except RuntimeError:  # no more threads to be had
             with self._lock:
                 self._threads -= 1
                 if not self._threads:
                     raise
-                self._spare -= 1
+                self._waiting.append(job)
 
-    def _run(self) -> None:
-        while (job := self._next()) is not None:
+    def _run(self, first: Job) -> None:
+        job: Job | None = first
+        own: queue.Queue[Job] = queue.Queue()
+        while job is not None:
             job()
-            with self._lock:
-                self._spare += 1
+            job = self._next(own)
 
-    def _next(self) -> Job | None:
+    def _next(self, own: queue.Queue[Job]) -> Job | None:
         """The next job, or None if there is nothing to do."""
-        while True:
-            try:
-                return self._jobs.get(timeout=IDLE)
-            except queue.Empty:
-                with self._lock:
-                    if self._spare > 0:
-                        self._spare -= 1
-                        self._threads -= 1
-                        return None
-                # A job is on its way.
+        with self._lock:
+            if self._waiting:
+                return self._waiting.popleft()
+            self._idle.append(own)
+        try:
+            return own.get(timeout=IDLE)
+        except queue.Empty:
+            pass
+        with self._lock:
+            if own in self._idle:
+                self._idle.remove(own)
+                self._threads -= 1
+                return None
+        return own.get()  # it was put in between

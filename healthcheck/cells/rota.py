@@ -16,14 +16,11 @@ A pure scheduler: it is told what happened, and says whom to visit. It starts
 nothing, knows no thread, and has one owner.
 
 Visits are spread over the interval. A place, that is a cell, has one visit at
-a time, so one that is frozen holds one worker, whatever it consists of. Those
-that were last seen not well hold half of the workers at most: however many
-there are, the others are visited in time.
+a time, so one that is frozen holds one worker, whatever it consists of.
 """
 
 from __future__ import annotations
 
-import collections
 from collections.abc import Callable
 from collections.abc import Iterable
 import heapq
@@ -31,6 +28,7 @@ import itertools
 import math
 
 from healthcheck.cells import cell
+from healthcheck.cells import turns
 from healthcheck.probing import check
 from healthcheck.probing import monitor
 from healthcheck import report
@@ -52,7 +50,7 @@ class Rota:
                  clock: Callable[[], float], wall_clock: Callable[[], float],
                  uniform: Callable[[float, float], float] = monitor.UNIFORM,
                  ) -> None:
-        self._workers = workers
+        self._turns = turns.Turns(workers)
         self._visit = visit
         self._clock = clock
         self._wall_clock = wall_clock
@@ -63,9 +61,6 @@ class Rota:
         self._new: set[Backend] = set()
         self._again: set[Backend] = set()
         self._queued: set[Backend] = set()
-        self._ready: collections.deque[Backend] = collections.deque()
-        self._suspects: collections.deque[Backend] = collections.deque()
-        self._suspects_visited: set[Backend] = set()
         self._parked: dict[object, list[Backend]] = {}
         self.visited: dict[object, Backend] = {}
         """By place, whom there is a visit at."""
@@ -132,13 +127,14 @@ class Rota:
     @property
     def wakes_at(self) -> float:
         """When there is something to do again."""
-        return self._due[0][0] if self._due else math.inf
+        return min(self._due[0][0] if self._due else math.inf,
+                   self._turns.wakes_at)
 
     def finished(self, backend: Backend, result: report.Result,
                  at: float) -> bool:
         """A visit is over; False if the backend has been removed."""
         del self.visited[backend.place]
-        self._suspects_visited.discard(backend)
+        self._turns.ended(backend)
         for waiting in self._parked.pop(backend.place, ()):
             self._queue(waiting)
         if backend not in self._known:
@@ -164,28 +160,21 @@ class Rota:
 
     def _queue(self, backend: Backend) -> None:
         self._queued.add(backend)
-        (self._suspects if backend.suspect else self._ready).append(backend)
+        self._turns.put(backend)
 
     def _start(self, now: float) -> None:
         """Start visits, as many as there are workers for."""
-        while self._ready and len(self.visited) < self._workers:
-            self._begin(self._ready.popleft(), now)
-        while (self._suspects and len(self.visited) < self._workers
-               and len(self._suspects_visited) < self._workers // 2):
-            backend = self._suspects.popleft()
-            if self._begin(backend, now):
-                self._suspects_visited.add(backend)
+        while (backend := self._turns.take(now)) is not None:
+            if backend in self._known and backend.place in self.visited:
+                self._parked.setdefault(backend.place, []).append(backend)
+                continue
+            self._queued.discard(backend)
+            if backend in self._known:
+                self._begin(backend, now)
 
-    def _begin(self, backend: Backend, now: float) -> bool:
-        """Visit it, or wait for the visit that is there."""
-        self._queued.discard(backend)
-        if backend not in self._known:
-            return False
-        if backend.place in self.visited:
-            self._queued.add(backend)
-            self._parked.setdefault(backend.place, []).append(backend)
-            return False
+    def _begin(self, backend: Backend, now: float) -> None:
         self.visited[backend.place] = backend
+        self._turns.began(backend, now)
         one = backend.check
         waited = now - one.due_at
         one.started(now)
@@ -194,7 +183,6 @@ class Rota:
         one.due_at = min(one.due_at + waited, now + one.policy.timeout)
         self._plan(backend)
         self._visit(backend)
-        return True
 
 
 def why_overdue(backend: Backend) -> tuple[str, str]:

@@ -21,7 +21,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from collections.abc import Sequence
 import contextlib
-import dataclasses
 import functools
 import math
 import queue
@@ -32,9 +31,9 @@ from oslo_log import log as logging
 
 from healthcheck.cells import cell as cell_module
 from healthcheck.cells import fleet as fleet_module
+from healthcheck.cells import look as look_module
 from healthcheck.cells import pool as pool_module
 from healthcheck.cells import rota as rota_module
-from healthcheck.probing import check
 from healthcheck.probing import monitor
 from healthcheck.probing import runner
 from healthcheck import report
@@ -57,55 +56,6 @@ all cells then, and a thousand may change in a moment."""
 
 _GRACE = 1.0
 """Seconds beyond its patience in which somebody who looks is answered."""
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class State:
-    """What is known at one moment.
-
-    :param listed: whether there has been a list of the cells
-    :param api: the status, reason and detail of the database that lists
-        them; status None while it is not known for good
-    """
-
-    listed: bool
-    api: Component
-    cells: tuple[cell_module.CellState, ...]
-
-
-class Stuck(Exception):
-    """The thread that looks at the cells does not answer."""
-
-
-STUCK = report.Result.failed(
-    check.NO_ANSWER, 'the thread that looks at the cells does not answer')
-
-
-class _Look:
-    """Somebody waits for the state.
-
-    :ivar awaited: how many visits of each backend are waited for
-    """
-
-    def __init__(self, anew: bool, until: float) -> None:
-        self.anew = anew
-        self.until = until
-        self.awaited: dict[Backend, int] = {}
-        self.state: State | None = None
-        self.answered = threading.Event()
-
-    def come(self, backend: Backend, visits: int = 1) -> None:
-        if self.anew or not backend.check.settled:
-            self.awaited[backend] = visits
-
-    def gone(self, backend: Backend) -> None:
-        self.awaited.pop(backend, None)
-
-    def visited(self, backend: Backend) -> None:
-        if backend in self.awaited:
-            self.awaited[backend] -= 1
-            if backend.check.settled and self.awaited[backend] <= 0:
-                self.gone(backend)
 
 
 class Watch:
@@ -131,7 +81,7 @@ class Watch:
         # Not SimpleQueue, which is not replaced under eventlet.
         self._calls: queue.Queue[Callable[[], None]] = queue.Queue()
         self._members: dict[object, tuple[Wants, Callable[[], None]]] = {}
-        self._looks: list[_Look] = []
+        self._looks: list[look_module.Look] = []
         self._api_status: report.Status | None = None
         self._told_at = -math.inf
         self._tell_at = math.inf
@@ -151,27 +101,36 @@ class Watch:
         self._call(functools.partial(self._take_in, member, wants, news))
 
     def leave(self, member: object) -> None:
-        """With the last member, all connections are given back."""
+        """With the last member, all connections are given back.
+
+        It is waited for a moment, so that servers see connections that were
+        closed, and none that were lost with the process.
+        """
         with self._lock:
             if self._thread is None:
                 return
-        self._call(functools.partial(self._let_go, member))
+        closed: queue.Queue[int] = queue.Queue()
+        until = self._clock() + _GRACE
+        self._call(functools.partial(self._let_go, member, closed))
+        with contextlib.suppress(queue.Empty):
+            for _ in range(closed.get(timeout=_GRACE)):
+                closed.get(timeout=max(0.0, until - self._clock()))
 
     def inherit(self, components: Sequence[Component]) -> None:
         """What another process has found holds until more is known."""
         self._call(functools.partial(self._fleet.inherit, components))
 
-    def look(self, *, anew: bool, patience: float) -> State:
+    def look(self, *, anew: bool, patience: float) -> look_module.State:
         """What is known, once everything has been seen.
 
         :param anew: whether everything has to be looked at again
         :param patience: seconds after which what is known is enough
-        :raises Stuck: if there is no answer
+        :raises look_module.Stuck: if there is no answer
         """
-        look = _Look(anew, self._clock() + patience)
+        look = look_module.Look(anew, self._clock() + patience)
         self._call(functools.partial(self._begin_look, look))
         if not look.answered.wait(patience + _GRACE):
-            raise Stuck
+            raise look_module.Stuck
         assert look.state is not None
         return look.state
 
@@ -254,13 +213,18 @@ class Watch:
         self._members[member] = wants, news
         self._want()
 
-    def _let_go(self, member: object) -> None:
-        if self._members.pop(member, None) is None:
-            return
+    def _let_go(self, member: object, closed: queue.Queue[int]) -> None:
+        """Do without a member.
+
+        :param closed: is given how many connections are closed, and then
+            something for each of them
+        """
+        self._members.pop(member, None)
         if self._members:
             self._want()
+            closed.put(0)
         else:
-            self._give_back(self._fleet.forget())
+            self._give_back(self._fleet.forget(), closed)
             for look in self._looks:
                 look.awaited = {}
 
@@ -280,15 +244,18 @@ class Watch:
             for backend in come:
                 look.come(backend)
 
-    def _give_back(self, gone: Sequence[Backend]) -> None:
+    def _give_back(self, gone: Sequence[Backend],
+                   closed: queue.Queue[int] | None = None) -> None:
         idle = self._rota.remove(gone)
+        told = closed or queue.Queue()
+        told.put(len(idle))
         for backend in gone:
             if backend in idle:
-                self._close(backend)
+                self._close(backend, functools.partial(told.put, 1))
             else:
                 rota_module.why_overdue(backend)  # it cuts the connection
 
-    def _begin_look(self, look: _Look) -> None:
+    def _begin_look(self, look: look_module.Look) -> None:
         if look.anew:
             self._rota.hurry()
         for backend in self._fleet.backends():
@@ -338,15 +305,17 @@ class Watch:
     def _tell(self) -> None:
         self._tell_at = max(self._clock(), self._told_at + _NEWS)
 
-    def _state(self) -> State:
-        return State(self._fleet.listed,
-                     self._fleet.api.component(self._clock()),
-                     self._fleet.states())
+    def _state(self) -> look_module.State:
+        return look_module.State(
+            self._fleet.listed, self._fleet.api.component(self._clock()),
+            self._fleet.states())
 
-    def _close(self, backend: Backend) -> None:
+    def _close(self, backend: Backend,
+               closed: Callable[[], None] = lambda: None) -> None:
         def close() -> None:
             with contextlib.suppress(Exception):
                 backend.target.close()
+            closed()
         # Without a thread to be had, that is left to the collector.
         with contextlib.suppress(RuntimeError):
             self._pool.submit(close)

@@ -25,8 +25,8 @@ import math
 
 from healthcheck.cells import cell as cell_module
 from healthcheck.cells import fleet
+from healthcheck.cells import look
 from healthcheck.cells import member
-from healthcheck.cells import watch
 from healthcheck.plugins import base
 from healthcheck.probing import check
 from healthcheck import report
@@ -67,8 +67,8 @@ class Cells(base.ProbePlugin):
     def probe(self) -> Result:
         try:
             state = self._member.look()
-        except watch.Stuck:
-            return watch.STUCK
+        except look.Stuck:
+            return look.STUCK
         found = [one.component for one in state.cells]
         return dataclasses.replace(
             self._sum_up(state), components=tuple(found),
@@ -86,10 +86,10 @@ class Cells(base.ProbePlugin):
     def close(self) -> None:
         self._member.leave()
 
-    def _sum_up(self, state: watch.State) -> Result:
+    def _sum_up(self, state: look.State) -> Result:
         return self._fault(state) or self._warning(state)
 
-    def _fault(self, state: watch.State) -> Result | None:
+    def _fault(self, state: look.State) -> Result | None:
         """What takes the node out, if anything does.
 
         What is not known for good counts as a fault, but as one that has to
@@ -123,7 +123,7 @@ class Cells(base.ProbePlugin):
             f'cells_min_up = {self._min_up}; {_named(cells)}',
             confirmed=len(cells) - down < needed)
 
-    def _warning(self, state: watch.State) -> Result:
+    def _warning(self, state: look.State) -> Result:
         """What admins are to know, the worst first."""
         api = state.api
         if api.status is Status.FAIL:

@@ -65,6 +65,11 @@ class DatabaseTarget(connected.Connected):
             self._sa_engine = sqlalchemy.create_engine(
                 url, poolclass=pool.NullPool,
                 connect_args=self._dialect.connect_args())
+        except ValueError:
+            # Its text quotes what it was given.
+            raise exceptions.ConfigError([
+                f'{option}: {url.drivername} does not take the options '
+                f'behind the ? of the URL']) from None
         except (ImportError, sa_exc.ArgumentError) as exc:
             raise exceptions.ConfigError([
                 f'{option} asks for {url.drivername}: {self._redact(exc)} '

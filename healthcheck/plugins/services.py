@@ -29,8 +29,8 @@ import sqlalchemy
 
 from healthcheck.cells import cell as cell_module
 from healthcheck.cells import fleet
+from healthcheck.cells import look
 from healthcheck.cells import member
-from healthcheck.cells import watch
 from healthcheck import config
 from healthcheck import exceptions
 from healthcheck.plugins import base
@@ -150,8 +150,8 @@ class _Cells:
     def probe(self) -> Result:
         try:
             state = self._member.look()
-        except watch.Stuck:
-            return watch.STUCK
+        except look.Stuck:
+            return look.STUCK
         components, problems, counted = [], [], []
         for one in state.cells:
             found = self._known(one)
@@ -221,8 +221,9 @@ def _summed_up(problems: Sequence[Problem], well: str) -> Result:
 def _component(name: str, problems: Sequence[Problem],
                detail: str) -> Component:
     for problem in sorted(problems, key=_is_warning):
-        return Component(name, _status(problem), problem.reason,
-                         f'{detail}; {problem.detail}')
+        if problem.detail not in detail:
+            detail = f'{detail}; {problem.detail}'
+        return Component(name, _status(problem), problem.reason, detail)
     return Component(name, Status.PASS, detail=detail)
 
 

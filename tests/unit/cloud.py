@@ -28,6 +28,7 @@ from typing import Any
 import pytest
 
 from healthcheck.cells import fleet as fleet_module
+from healthcheck.cells import look as look_module
 from healthcheck.cells import mappings
 from healthcheck.cells import watch as watch_module
 from healthcheck import exceptions
@@ -214,13 +215,13 @@ class Driver:
                         lambda: self.news.append(self.cloud.now))
 
     def look(self, *, anew: bool = False,
-             patience: float = 4.5) -> watch_module._Look:
+             patience: float = 4.5) -> look_module.Look:
         """Begin to look; what is seen is in its ``state``, once it is."""
-        look = watch_module._Look(anew, self.cloud.now + patience)
+        look = look_module.Look(anew, self.cloud.now + patience)
         self.watch._call(functools.partial(self.watch._begin_look, look))
         return look
 
-    def state(self) -> watch_module.State:
+    def state(self) -> look_module.State:
         """What is known now."""
         self.take_calls()
         return self.watch._state()

@@ -26,8 +26,8 @@ import pytest
 import sqlalchemy
 
 from healthcheck.cells import cell
+from healthcheck.cells import look as look_module
 from healthcheck.cells import mappings
-from healthcheck.cells import watch
 from healthcheck.cells import watches
 from healthcheck import config
 from healthcheck import exceptions
@@ -82,7 +82,7 @@ def state_of(*words, api=WELL, listed=True):
         up = None if status is None else status is not FAIL
         found.append(cell.CellState(Component(name, status, reason),
                                     is_cell0, True, up, settled))
-    return watch.State(listed, api, tuple(found))
+    return look_module.State(listed, api, tuple(found))
 
 
 def look(made, state):
@@ -283,7 +283,7 @@ def test_a_watch_that_does_not_answer_is_a_fault():
     made = plugin()
 
     def stuck():
-        raise watch.Stuck
+        raise look_module.Stuck
     made._member = types.SimpleNamespace(look=stuck)
     result = made.probe()
     assert (result.status, result.reason) == (FAIL, 'NO ANSWER')
@@ -298,7 +298,7 @@ class TestOptions:
         ('cells_min_up', '1.5', '[0-9]'),
         ('cells_critical', 'foo', "['cell0', 'api_database']"),
         ('cells_critical', 'cell0,cell1', "['cell0', 'api_database']"),
-        ('cells_workers', '1', '2 to 256')])
+        ('cells_workers', '1', '4 to 1000')])
     def test_a_bad_one_is_one_error(self, door, name, value, allowed):
         with pytest.raises(exceptions.ConfigError) as caught:
             door(wsgi.below, {'backends': 'cells', name: value,

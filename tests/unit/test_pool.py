@@ -41,57 +41,34 @@ class Job:
         self.go_on.wait(3 * PATIENCE)
 
 
-class Jobs(queue.Queue):
-    """Jobs, and when a thread that is idle has had enough of it.
-
-    :ivar idle: how many wait now
-    """
+class Idle(list):
+    """Those that have nothing to do; who waits for one is told."""
 
     def __init__(self):
         super().__init__()
-        self.idle = 0
         self.change = threading.Condition()
-        self._bored = 0
 
-    def get(self, block=True, timeout=None):
+    def append(self, one):
         with self.change:
-            self.idle += 1
-            self.change.notify_all()
-            try:
-                while True:
-                    if super().qsize():
-                        return super().get(block=False)
-                    if timeout is not None and self._bored:
-                        self._bored -= 1
-                        raise queue.Empty
-                    assert self.change.wait(PATIENCE)
-            finally:
-                self.idle -= 1
-                self.change.notify_all()
-
-    def put(self, job, block=True, timeout=None):
-        super().put(job)
-        with self.change:
+            super().append(one)
             self.change.notify_all()
 
-    def wait_for_idle(self, count):
+    def wait_for(self, count):
         with self.change:
-            assert self.change.wait_for(lambda: self.idle == count, PATIENCE)
-
-    def bore(self, count):
-        with self.change:
-            self._bored += count
-            self.change.notify_all()
+            assert self.change.wait_for(lambda: len(self) == count, PATIENCE)
 
 
 @pytest.fixture
-def made():
-    """A pool of two, and its queue; all its threads end with the test."""
+def make(monkeypatch):
+    """Makes a pool; all its threads end with the test."""
     before = set(threading.enumerate())
-    one = pool.Pool(2, 'test-pool')
-    one._jobs = jobs = Jobs()
-    yield one, jobs
-    jobs.bore(100)
+
+    def made(size=2, idle=0.2):
+        monkeypatch.setattr(pool, 'IDLE', idle)
+        one = pool.Pool(size, 'test-pool')
+        one._idle = Idle()
+        return one, one._idle
+    yield made
     for thread in set(threading.enumerate()) - before:
         thread.join(PATIENCE)
         assert not thread.is_alive()
@@ -104,27 +81,41 @@ def submit(one, *jobs):
         assert job.began.wait(PATIENCE)
 
 
-def test_threads_are_daemons_and_named(made):
-    one, jobs = made
+def test_threads_are_daemons_and_named(make):
+    one, idle = make()
     job = Job(hold=False)
     submit(one, job)
     assert job.thread.daemon
     assert job.thread.name == 'test-pool-1'
 
 
-def test_who_is_idle_is_used_first(made):
-    one, jobs = made
+def test_who_is_idle_is_used_first(make):
+    one, idle = make(idle=3)
     threads = set()
     for _ in range(5):
         job = Job(hold=False)
         submit(one, job)
-        jobs.wait_for_idle(1)
+        idle.wait_for(1)
         threads.add(job.thread)
     assert len(threads) == 1
 
 
-def test_no_more_than_there_may_be(made):
-    one, jobs = made
+def test_who_has_worked_last_is_used_first(make):
+    """So that the others can end."""
+    one, idle = make(idle=3)
+    first, last = Job(), Job()
+    submit(one, first, last)
+    first.go_on.set()
+    idle.wait_for(1)
+    last.go_on.set()
+    idle.wait_for(2)
+    next_one = Job(hold=False)
+    submit(one, next_one)
+    assert next_one.thread is last.thread
+
+
+def test_no_more_than_there_may_be(make):
+    one, idle = make()
     held = [Job(), Job()]
     submit(one, *held)
     third = Job(hold=False)
@@ -137,22 +128,21 @@ def test_no_more_than_there_may_be(made):
     held[1].go_on.set()
 
 
-def test_who_has_nothing_to_do_ends(made):
-    one, jobs = made
+def test_who_has_nothing_to_do_ends(make):
+    one, idle = make(idle=0.01)
     first = Job(hold=False)
     submit(one, first)
-    jobs.wait_for_idle(1)
-    jobs.bore(1)
     first.thread.join(PATIENCE)
     assert not first.thread.is_alive()
+    assert not idle
     second = Job(hold=False)
     submit(one, second)
     assert second.thread is not first.thread
 
 
-def test_a_job_does_not_wait_behind_one_that_hangs(made):
+def test_a_job_does_not_wait_behind_one_that_hangs(make):
     """There were more jobs than threads, then fewer, and one hangs."""
-    one, jobs = made
+    one, idle = make(idle=0.01)
     first, second = Job(), Job()
     submit(one, first, second)
     hung = Job()
@@ -160,8 +150,6 @@ def test_a_job_does_not_wait_behind_one_that_hangs(made):
     first.go_on.set()  # its thread goes on with the one that hangs
     assert hung.began.wait(PATIENCE)
     second.go_on.set()
-    jobs.wait_for_idle(1)
-    jobs.bore(1)
     second.thread.join(PATIENCE)
     last = Job(hold=False)
     one.submit(last)
@@ -169,100 +157,42 @@ def test_a_job_does_not_wait_behind_one_that_hangs(made):
     hung.go_on.set()
 
 
-def test_a_job_is_not_left_to_a_thread_that_ends(made):
-    """It ends as soon as it has found that there is nothing to do."""
-    one, jobs = made
+def test_a_job_that_comes_as_a_thread_ends_is_done(make, monkeypatch):
+    """It has waited long enough, and is given a job before it can say so."""
+    one, idle = make(size=1)
+    second = Job(hold=False)
+
+    class Queue(queue.Queue):
+        def get(self, block=True, timeout=None):
+            if timeout is not None and not second.began.is_set():
+                if not self.qsize():
+                    one.submit(second)
+                raise queue.Empty
+            return super().get(block, timeout)
+    monkeypatch.setattr(pool.queue, 'Queue', Queue)
     first = Job(hold=False)
     submit(one, first)
-    ending, ended = threading.Event(), threading.Event()
-
-    class Lock:
-        def __init__(self, lock):
-            self._lock = lock
-
-        def __enter__(self):
-            self._lock.acquire()
-
-        def __exit__(self, *args):
-            self._lock.release()
-            if threading.current_thread() is first.thread:
-                ending.set()
-                ended.wait(PATIENCE)
-    jobs.wait_for_idle(1)
-    one.size = 1
-    one._lock = Lock(one._lock)
-    jobs.bore(1)
-    assert ending.wait(PATIENCE)
-    second = Job(hold=False)
-    one.submit(second)
-    assert second.began.wait(PATIENCE)
-    ended.set()
-
-
-def test_a_thread_that_comes_too_late_ends(made, monkeypatch):
-    """Another one has done what it was started for."""
-    one, jobs = made
-    first, second = Job(), Job(hold=False)
-    submit(one, first)
-    come = threading.Event()
-    late = []
-
-    class Late(threading.Thread):
-        def run(self):
-            late.append(self)
-            come.wait(PATIENCE)
-            super().run()
-    with monkeypatch.context() as patch:
-        patch.setattr(threading, 'Thread', Late)
-        one.submit(second)
-    first.go_on.set()
-    assert second.began.wait(PATIENCE)
-    come.set()
-    jobs.wait_for_idle(2)
-    jobs.bore(2)
-    for thread in (first.thread, *late):
-        thread.join(PATIENCE)
-        assert not thread.is_alive()
-
-
-class NoThread(threading.Thread):
-    def start(self):
-        raise RuntimeError("can't start new thread")
-
-
-def test_no_thread_to_be_had(made, monkeypatch):
-    one, jobs = made
-    with monkeypatch.context() as patch:
-        patch.setattr(threading, 'Thread', NoThread)
-        with pytest.raises(RuntimeError, match="can't start"):
-            one.submit(Job())
-    job = Job(hold=False)
-    submit(one, job)  # there are some again
-    jobs.wait_for_idle(1)
-    assert jobs.empty()
-
-
-def test_no_second_thread_to_be_had(made, monkeypatch):
-    one, jobs = made
-    first, second = Job(), Job(hold=False)
-    submit(one, first)
-    with monkeypatch.context() as patch:
-        patch.setattr(threading, 'Thread', NoThread)
-        one.submit(second)
-    assert not second.began.is_set()
-    first.go_on.set()
     assert second.began.wait(PATIENCE)
     assert second.thread is first.thread
-    jobs.wait_for_idle(1)
-    held = [Job(), Job()]
-    submit(one, *held)
-    for job in held:
-        job.go_on.set()
 
 
-def test_it_waits_in_a_way_that_a_green_service_replaces():
-    """eventlet patches queue.Queue, and not queue.SimpleQueue."""
-    assert type(pool.Pool(1, 'x')._jobs) is queue.Queue
+def test_without_a_thread_to_be_had(make, monkeypatch):
+    one, idle = make()
+    monkeypatch.setattr(threading.Thread, 'start', no_more)
+    with pytest.raises(RuntimeError):
+        one.submit(Job())
+    monkeypatch.undo()
+    held = Job()
+    submit(one, held)
+    monkeypatch.setattr(threading.Thread, 'start', no_more)
+    waiting = Job(hold=False)
+    one.submit(waiting)  # there is one that will do it
+    held.go_on.set()
+    assert waiting.began.wait(PATIENCE)
+
+
+def no_more(thread):
+    raise RuntimeError("can't start new thread")
 
 
 @pytest.mark.parametrize('size', [1, 2, 3])

@@ -24,7 +24,7 @@ import sqlalchemy
 
 from healthcheck.cells import cell
 from healthcheck.cells import fleet
-from healthcheck.cells import watch
+from healthcheck.cells import look as look_module
 from healthcheck import config
 from healthcheck import exceptions
 from healthcheck.plugins import heartbeats
@@ -72,7 +72,7 @@ def nova(clock):
 
     def look(*cells, listed=True):
         made._looks._member = types.SimpleNamespace(
-            look=lambda: watch.State(listed, Component('', PASS), cells))
+            look=lambda: look_module.State(listed, Component('', PASS), cells))
         return made.probe()
     look.plugin = made
     return look
@@ -193,7 +193,7 @@ class TestNova:
 
     def test_a_watch_that_does_not_answer(self, nova):
         def stuck():
-            raise watch.Stuck
+            raise look_module.Stuck
         nova.plugin._looks._member = types.SimpleNamespace(look=stuck)
         assert said(nova.plugin.probe()) == (FAIL, 'NO ANSWER')
 
@@ -223,7 +223,7 @@ class TestNova:
         calls = []
         here.join = lambda member, wants, news: calls.append(news)
         here.look = lambda anew, patience: calls.append(anew) or (
-            watch.State(False, Component('', None), ()))
+            look_module.State(False, Component('', None), ()))
         here.leave = lambda member: calls.append('left')
         made.probe()
         made.hurry()

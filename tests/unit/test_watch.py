@@ -20,6 +20,7 @@ import time
 
 import pytest
 
+from healthcheck.cells import look as look_module
 from healthcheck.cells import pool
 from healthcheck.cells import watch
 from healthcheck.probing import check
@@ -715,7 +716,7 @@ class TestThread:
             going.gate.wait(PATIENCE)
         going.watch._call(stop)
         assert stopped.wait(PATIENCE)
-        with pytest.raises(watch.Stuck):
+        with pytest.raises(look_module.Stuck):
             going.watch.look(anew=False, patience=0.01)
 
     def test_no_thread_to_be_had(self, going, monkeypatch):
