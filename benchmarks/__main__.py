@@ -56,10 +56,10 @@ def main() -> None:
              for app, one in seen.items()])
     _print_table(
         ('Cells', 'known after', 'round', 'of a core', 'threads',
-         'connections', 'MiB', 'request µs'),
+         'connections', 'MiB', 'request'),
         [(f'{one.cells:,}', f'{one.first:.1f} s', f'{one.round:.2f} s',
           f'{one.processor:.1%}', str(one.threads), f'{one.connections:,}',
-          f'{one.memory / 2**20:.0f}', f'{one.request * 1e6:.2f}')
+          f'{one.memory / 2**20:.0f}', f'{one.request:.2f}')
          for one in costs])
     few, many = costs[0], costs[-1]
     answer = (times[inprocess.OURS] - bare) * 1e6

@@ -93,7 +93,7 @@ def connections_to(port: int) -> int:
 
 
 @pytest.mark.usefixtures('counted')
-@pytest.mark.parametrize('workers', [2, 8])
+@pytest.mark.parametrize('workers', [4, 80])
 def test_one_frozen_among_fifty(cloud: clouds.Cloud, tmp_path: pathlib.Path,
                                 own_server: servers.MariaDB,
                                 workers: int) -> None:
