@@ -29,7 +29,6 @@ import math
 
 from healthcheck.cells import cell
 from healthcheck.cells import turns
-from healthcheck.probing import check
 from healthcheck.probing import monitor
 from healthcheck import report
 
@@ -183,11 +182,3 @@ class Rota:
         one.due_at = min(one.due_at + waited, now + one.policy.timeout)
         self._plan(backend)
         self._visit(backend)
-
-
-def why_overdue(backend: Backend) -> tuple[str, str]:
-    """(reason, detail), as the backend's target has it."""
-    try:
-        return backend.target.overdue()
-    except Exception:
-        return check.NO_ANSWER, ''

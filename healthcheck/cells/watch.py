@@ -44,9 +44,6 @@ Backend = cell_module.Backend
 Component = report.Component
 Wants = fleet_module.Wants
 
-_LATE = 0.1
-"""Seconds by which a thread that gets its share of time is not late."""
-
 _TICK = 60.0
 """The longest time, in seconds, to wait for something to happen."""
 
@@ -139,7 +136,7 @@ class Watch:
     def step(self) -> float:
         """Do what is due, and say when to look again."""
         now = self._clock()
-        for backend in self._rota.step(rota_module.why_overdue):
+        for backend in self._rota.step(_why_overdue):
             self._judged(backend)
         for look in [one for one in self._looks
                      if not one.awaited or one.until <= now]:
@@ -196,7 +193,7 @@ class Watch:
                 timeout=max(0.0, min(wake_at - self._clock(), _TICK)))
         # As the monitor does, see its _excuse.
         late = self._clock() - wake_at
-        if late > _LATE:
+        if late > monitor.LATE:
             self._rota.excuse(late)
         # One by one: a call that fails costs none of the others.
         while call is not None:
@@ -253,7 +250,7 @@ class Watch:
             if backend in idle:
                 self._close(backend, functools.partial(told.put, 1))
             else:
-                rota_module.why_overdue(backend)  # it cuts the connection
+                _why_overdue(backend)  # it cuts the connection
 
     def _begin_look(self, look: look_module.Look) -> None:
         if look.anew:
@@ -319,3 +316,7 @@ class Watch:
         # Without a thread to be had, that is left to the collector.
         with contextlib.suppress(RuntimeError):
             self._pool.submit(close)
+
+
+def _why_overdue(backend: Backend) -> tuple[str, str]:
+    return runner.why_overdue(backend.label, backend.target.overdue)

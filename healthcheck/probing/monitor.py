@@ -49,7 +49,7 @@ UNIFORM = random.SystemRandom().uniform
 """Not the generator of the process: uWSGI forks workers without a word to
 Python, and they would all go on with the same numbers."""
 
-_LATE = 0.1
+LATE = 0.1
 """Seconds by which a scheduler that gets its share of time is not late."""
 
 
@@ -176,7 +176,8 @@ class Monitor:
             if check.due_at > now:
                 continue
             if check.running:
-                reason, detail = self._ask_why(probe)
+                reason, detail = runner_module.why_overdue(
+                    probe.name, probe.overdue)
                 self._judge(check, lambda: check.overdue(
                     now, self._wall_clock(), reason, detail))
             else:
@@ -225,7 +226,7 @@ class Monitor:
         It may have been stopped, moved to another host, or starved; then
         every probe that runs looks late.
         """
-        if late > _LATE:
+        if late > LATE:
             for check, _, _ in self._lanes:
                 check.excuse(late)
 
@@ -247,15 +248,6 @@ class Monitor:
     def _hand_in(self, check: Check, result: report.Result,
                  finished_at: float) -> None:
         self._events.put((check, result, finished_at))
-
-    @staticmethod
-    def _ask_why(probe: Probe) -> tuple[str, str]:
-        try:
-            return probe.overdue()
-        except Exception as exc:
-            LOG.debug('%s could not say why it is overdue: %s',
-                      probe.name, type(exc).__name__)
-            return check_module.NO_ANSWER, ''
 
     def _judge(self, check: Check, change: Callable[[], None]) -> None:
         before = check.status

@@ -94,6 +94,17 @@ def probe_once(name: str, probe: Callable[[], object]) -> report.Result:
     return result
 
 
+def why_overdue(name: str, overdue: Callable[[], tuple[str, str]],
+                ) -> tuple[str, str]:
+    """(reason, detail) as a probe has it, if it can say; raises nothing."""
+    try:
+        return overdue()
+    except Exception as exc:
+        LOG.debug('%s could not say why it is overdue: %s', name,
+                  type(exc).__name__)
+        return check.NO_ANSWER, ''
+
+
 class _Order(enum.Enum):
     """What a thread is told besides to probe."""
 

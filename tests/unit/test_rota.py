@@ -13,7 +13,6 @@
 """When which backend is visited, in time that a test owns."""
 
 import collections
-import heapq
 import itertools
 import random
 
@@ -27,6 +26,7 @@ from healthcheck.cells import mappings
 from healthcheck.cells import rota
 from healthcheck.cells import turns
 from healthcheck.probing import check
+from healthcheck.probing import runner
 from healthcheck import report
 from tests.unit import world
 
@@ -44,7 +44,7 @@ class Place:
         self.backends = []
 
 
-class City:
+class City(world.Timeline):
     """A rota, and visits that take as long as a test says.
 
     A behaviour is what ``world.Backend`` has: from the time at which a visit
@@ -54,7 +54,7 @@ class City:
     """
 
     def __init__(self, workers=16, policy=POLICY, seed=1):
-        self.now = 0.0
+        super().__init__()
         self.policy = policy
         self.uniform = random.Random(seed).uniform
         self.rota = rota.Rota(workers, self._visit, lambda: self.now,
@@ -66,8 +66,6 @@ class City:
         self.suspects_at_most = 0
         self.going_on = {}
         self._suspects = set()
-        self._events = []
-        self._order = itertools.count()
 
     def backend(self, behaviour, place=None, label='b'):
         made = cell.Backend(label, None, self.policy, place or Place())
@@ -80,22 +78,10 @@ class City:
         place = Place()
         return [self.backend(behaviour, place, label) for label in 'dq']
 
-    def at(self, time, act):
-        heapq.heappush(self._events, (time, next(self._order), act))
-
-    def run(self, until):
-        while True:
-            for backend in self.rota.step(lambda one: ('LATE', 'so late')):
-                self.judged[backend].append(self.now)
-            wake = self.rota.wakes_at
-            if self._events:
-                wake = min(wake, self._events[0][0])
-            if wake > until:
-                self.now = until
-                return
-            self.now = max(self.now, wake)
-            while self._events and self._events[0][0] <= self.now:
-                heapq.heappop(self._events)[2]()
+    def step(self):
+        for backend in self.rota.step(lambda one: ('LATE', 'so late')):
+            self.judged[backend].append(self.now)
+        return self.rota.wakes_at
 
     def _visit(self, backend):
         assert backend.place not in self.going_on
@@ -508,7 +494,8 @@ def test_a_target_that_cannot_say_why_is_late():
             raise RuntimeError('rabbit://u:sesame@h')
 
     one = cell.Backend('b', Target(), POLICY, Place())
-    assert rota.why_overdue(one) == (check.NO_ANSWER, '')
+    assert runner.why_overdue(one.label, one.target.overdue) == (
+        check.NO_ANSWER, '')
 
 
 class Machine(stateful.RuleBasedStateMachine):

@@ -72,7 +72,35 @@ class Backend:
         pass
 
 
-class World:
+class Timeline:
+    """Simulated time, in seconds, and what happens in it."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self._events: list[tuple[float, int, Callable[[], None]]] = []
+        self._order = itertools.count()
+
+    def step(self) -> float:
+        """Do what is due now, and say when to look again."""
+        raise NotImplementedError
+
+    def at(self, time: float, act: Callable[[], None]) -> None:
+        heapq.heappush(self._events, (time, next(self._order), act))
+
+    def run(self, until: float) -> None:
+        while True:
+            wake = self.step()
+            if self._events:
+                wake = min(wake, self._events[0][0])
+            if wake > until:
+                self.now = until
+                return
+            self.now = max(self.now, wake)
+            while self._events and self._events[0][0] <= self.now:
+                heapq.heappop(self._events)[2]()
+
+
+class World(Timeline):
     """Runs a monitor over simulated backends.
 
     :ivar reports: (time, report) of all that was published
@@ -84,10 +112,8 @@ class World:
                  noncritical: tuple[str, ...] = (),
                  changed: Callable[[changes.StateChange], None] = (
                      lambda change: None)) -> None:
-        self.now = 0.0
+        super().__init__()
         self.reports: list[tuple[float, report.Report]] = []
-        self._events: list[tuple[float, int, Callable[[], None]]] = []
-        self._order = itertools.count()
         self.monitor = monitor.Monitor(
             backends, policy,
             lambda published: self.reports.append((self.now, published)),
@@ -95,20 +121,8 @@ class World:
             uniform=uniform, noncritical=noncritical, changed=changed,
             runner=lambda probe, hand_in, clock: _Runner(self, probe))
 
-    def run(self, until: float) -> None:
-        while True:
-            wake = self.monitor.step()
-            if self._events:
-                wake = min(wake, self._events[0][0])
-            if wake > until:
-                self.now = until
-                return
-            self.now = max(self.now, wake)
-            while self._events and self._events[0][0] <= self.now:
-                heapq.heappop(self._events)[2]()
-
-    def at(self, time: float, act: Callable[[], None]) -> None:
-        heapq.heappush(self._events, (time, next(self._order), act))
+    def step(self) -> float:
+        return self.monitor.step()
 
     def statuses(self, name: str) -> list[tuple[float, report.Status]]:
         """When a check's published status changed, and to what."""
