@@ -179,16 +179,27 @@ def service_option(conf: Any, group: str | None, name: str) -> Any:
     return _read_again(service, group, name)
 
 
-def database_url(conf: Any, group: str) -> str | None:
-    """The URL of a database of the service, as oslo.db composes it.
+def database_url(view: View, own: str, group: str,
+                 missing: str) -> tuple[str, str]:
+    """(name of the option, URL) of a database of the service.
 
-    :param group: ``database``, or ``api_database`` in Nova
+    :param own: our option for it, which comes first
+    :param group: the service's, as oslo.db reads it: ``database``, or
+        ``api_database`` in Nova
+    :param missing: what is wrong if neither is set
+    :raises healthcheck.exceptions.ConfigError: if neither is set
     """
-    url: str | None = service_option(conf, group, 'connection')
-    parameters = service_option(conf, group, 'connection_parameters')
-    if url and parameters:
+    url: str | None = getattr(view.healthcheck, own)
+    if url:
+        return own, url
+    url = service_option(view, group, 'connection')
+    if not url:
+        raise exceptions.ConfigError([
+            f'{missing}; set [{group}]connection of the service, or {own}'])
+    parameters = service_option(view, group, 'connection_parameters')
+    if parameters:
         url += ('&' if '?' in url else '?') + parameters
-    return url
+    return f'[{group}]connection', url
 
 
 def _read_again(service: cfg.ConfigOpts, group: str | None,

@@ -21,7 +21,6 @@ from healthcheck.cells import fleet
 from healthcheck.cells import mappings
 from healthcheck.cells import watch
 from healthcheck import config
-from healthcheck import exceptions
 from healthcheck.plugins import database_target
 from healthcheck.plugins import dialects
 from healthcheck.probing import check
@@ -53,19 +52,10 @@ def of(view: config.View, policy: check.Policy) -> (
 
 def _sources(view: config.View, policy: check.Policy) -> fleet.Sources:
     """:raises healthcheck.exceptions.ConfigError: see :func:`of`"""
-    settings = view.healthcheck
-    option, api_url = 'cells_api_connection', settings.cells_api_connection
-    if not api_url:
-        option = '[api_database]connection'
-        api_url = config.database_url(view, 'api_database')
-    if not api_url:
-        raise exceptions.ConfigError([
-            'cells, services: there is no database that lists the cells; set '
-            '[api_database]connection of the service, or '
-            'cells_api_connection'])
-    tolerance = dialects.Tolerance(
-        read_only=settings.database_read_only_ok,
-        galera_donor=settings.database_galera_donor_ok)
+    option, api_url = config.database_url(
+        view, 'cells_api_connection', 'api_database',
+        'cells, services: there is no database that lists the cells')
+    tolerance = dialects.Tolerance.of(view.healthcheck)
     bound = policy.timeout * database_target.BOUND
     # What is wrong with it is told now.
     database_target.DatabaseTarget(api_url, option=option, bound=bound,

@@ -15,7 +15,6 @@
 from __future__ import annotations
 
 from healthcheck import config
-from healthcheck import exceptions
 from healthcheck.plugins import base
 from healthcheck.plugins import connected
 from healthcheck.plugins import database_target
@@ -34,19 +33,12 @@ class Database(connected.ConnectedPlugin):
 def target_of(plugin: base.ProbePlugin) -> database_target.DatabaseTarget:
     """The service's own database.
 
-    :raises exceptions.ConfigError: if none is set
+    :raises healthcheck.exceptions.ConfigError: if none is set
     """
     settings = plugin.settings
-    option, url = 'database_connection', settings.database_connection
-    if not url:
-        option = '[database]connection'
-        url = config.database_url(plugin.view, 'database')
-    if not url:
-        raise exceptions.ConfigError([
-            f'{plugin.name}: there is no database to probe; set '
-            f'[database]connection of the service, or database_connection'])
+    option, url = config.database_url(
+        plugin.view, 'database_connection', 'database',
+        f'{plugin.name}: there is no database to probe')
     return database_target.DatabaseTarget(
         url, option=option, bound=settings.timeout * database_target.BOUND,
-        tolerance=dialects.Tolerance(
-            read_only=settings.database_read_only_ok,
-            galera_donor=settings.database_galera_donor_ok))
+        tolerance=dialects.Tolerance.of(settings))

@@ -47,6 +47,12 @@ class Tolerance:
     read_only: bool = False
     galera_donor: bool = False
 
+    @classmethod
+    def of(cls, settings: Any) -> Tolerance:
+        """That of group ``[healthcheck]``, whose values these are."""
+        return cls(settings.database_read_only_ok,
+                   settings.database_galera_donor_ok)
+
 
 class Dialect:
     """What is common: bounds are the driver's affair, and most ask alike.
