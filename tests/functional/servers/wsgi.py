@@ -26,6 +26,7 @@ import shutil
 import signal
 import sys
 from typing import Any
+import venv
 
 from tests.functional.servers import client
 from tests.functional.servers import process
@@ -185,10 +186,22 @@ class Script(WSGIServer):
 
 
 class Apache(WSGIServer):
-    """Debian's Apache with mod_wsgi from PyPI, compiled for our Python."""
+    """Debian's Apache with mod_wsgi from PyPI, compiled for our Python.
+
+    The service has a virtual environment of its own, which the daemon
+    processes can read wherever the one of the tests may be.
+
+    :param python: options of ``WSGIDaemonProcess`` in place of
+        ``python-home``
+    """
 
     name = 'apache'
     example = 'apache.conf'
+
+    def __init__(self, files: Mapping[str, str], workers: int = 1,
+                 python: str | None = None) -> None:
+        super().__init__(files, workers=workers)
+        self._python = python
 
     def prepare(self) -> None:
         # The daemon processes get the home of their user, not ours.
@@ -198,8 +211,14 @@ class Apache(WSGIServer):
             f"sys.path[:0] = ['{{directory}}', {str(ROOT)!r}]\n"
             'from service import application\n')
         super().prepare()
-        modules = self.run([
-            self.program('mod_wsgi-express'), 'module-config'])
+        venv.create(self.venv, symlinks=True)
+        packages, = self.venv.glob('lib/*/site-packages')
+        (packages / 'tests.pth').write_text('\n'.join(
+            path for path in sys.path if path.endswith('-packages')))
+        # Its other line is a WSGIPythonHome, for embedded mode.
+        load, = [line for line in self.run([
+            self.program('mod_wsgi-express'), 'module-config']).splitlines()
+            if line.startswith('LoadModule')]
         found = process.find_binary('apache2', 'apache2-bin')
         libraries = pathlib.Path('/usr/lib/apache2/modules')
         lines = [
@@ -208,12 +227,22 @@ class Apache(WSGIServer):
             f'WSGISocketPrefix {self.directory}/socket',
             *(f'LoadModule {name}_module {libraries}/mod_{name}.so'
               for name in ('mpm_event', 'authz_core')),
-            modules, f'Include {self.directory}/{self.example}']
+            load, f'Include {self.directory}/{self.example}']
         (self.directory / 'httpd.conf').write_text('\n'.join(lines) + '\n')
         self._program = found
         if os.geteuid() == 0:
-            for path in self.directory.iterdir():
+            for path in [*self.directory.iterdir(), self.venv / 'pyvenv.cfg']:
                 shutil.chown(path, process.ACCOUNT)
+
+    @property
+    def venv(self) -> pathlib.Path:
+        return self.directory / 'venv'
+
+    def adapt(self, text: str) -> str:
+        adapted = super().adapt(text)
+        home = f'python-home={self.venv}'
+        assert home in adapted
+        return adapted.replace(home, self._python or home)
 
     def command(self) -> list[str]:
         return [self._program, '-DFOREGROUND',

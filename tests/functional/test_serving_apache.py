@@ -1,0 +1,63 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""How mod_wsgi finds the virtual environment of a service.
+
+It asks ``access(2)`` for ``pyvenv.cfg``, which answers for the user of the
+daemon processes.
+"""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+
+from tests.functional import served
+from tests.functional.servers import wsgi
+
+PYTHON_PATH = (f'python-home={sys.base_prefix} python-path={{directory}}/venv/'
+               f'lib/python{sys.version_info[0]}.{sys.version_info[1]}/'
+               'site-packages')
+
+
+class Unreadable(wsgi.Apache):
+    """Its virtual environment is one for others only."""
+
+    def prepare(self) -> None:
+        super().prepare()
+        (self.venv / 'pyvenv.cfg').chmod(0)
+
+
+class Refused(Unreadable):
+    """It starts no interpreter, and says what the documentation quotes."""
+
+    def ready(self) -> bool:
+        return ('failed to get the Python codec of the filesystem encoding'
+                in self.log.read_text())
+
+
+@pytest.mark.parametrize(('kind', 'python'), [
+    (wsgi.Apache, None), (wsgi.Apache, PYTHON_PATH),
+    (Unreadable, PYTHON_PATH)])
+def test_environment(kind: type[wsgi.Apache], python: str | None) -> None:
+    with served.running(lambda: kind(served.files(), workers=2,
+                                     python=python)) as running:
+        assert running.first.text == served.WELL
+
+
+def test_environment_that_its_user_cannot_read() -> None:
+    server = Refused(served.files())
+    try:
+        server.start()
+    finally:
+        server.close()
