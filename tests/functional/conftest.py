@@ -14,13 +14,14 @@
 
 A server is started when the first test asks for it, once for the whole run;
 each test gets it healthy, whatever the test before did to it. A server that
-is not installed is an error, never a skipped test: a run that quietly tests
-nothing is worse than none.
+is not installed is an error: a run that quietly tests nothing is worse than
+none. One test says so, with the log; the others that need it are skipped.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from collections.abc import Generator
 from collections.abc import Iterator
 import pathlib
 
@@ -30,6 +31,35 @@ from tests.functional import clouds
 from tests.functional import crowd as crowd_module
 from tests.functional import servers
 from tests.functional.servers import process
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+        item: pytest.Item, call: pytest.CallInfo[None],
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Let one test fail of a cause that many have in common.
+
+    That is a server that does not start, or a fixture of several
+    tests that could not be made: pytest raises the same exception for each of
+    them. A test is skipped only after another one has failed in this process,
+    so the run as a whole fails.
+    """
+    report = yield
+    if not report.failed or call.excinfo is None:
+        return report
+    error = call.excinfo.value
+    if isinstance(error, process.NotStarted):
+        what = f'{error.name} does not start'
+        first = process.absent.setdefault(error.name, item.nodeid)
+    elif call.when == 'setup':
+        what = 'no fixture'
+        first = vars(error).setdefault('_failed_test', item.nodeid)
+    else:
+        return report
+    if first != item.nodeid:
+        report.outcome = 'skipped'
+        report.longrepr = (__file__, 0, f'Skipped: {what}: see {first}')
+    return report
 
 
 def _running(kind: Callable[[], process.Server]) -> Iterator[process.Server]:

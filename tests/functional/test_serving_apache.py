@@ -31,7 +31,9 @@ PYTHON_PATH = (f'python-home={sys.base_prefix} python-path={{directory}}/venv/'
 
 
 class Unreadable(wsgi.Apache):
-    """Its virtual environment is one for others only."""
+    """The environment is one for others only."""
+
+    under_test = True
 
     def prepare(self) -> None:
         super().prepare()
@@ -48,7 +50,7 @@ class Refused(Unreadable):
 
 @pytest.mark.parametrize(('kind', 'python'), [
     (wsgi.Apache, None), (wsgi.Apache, PYTHON_PATH),
-    (Unreadable, PYTHON_PATH)])
+    (Unreadable, PYTHON_PATH)], ids=['home', 'path', 'unreadable'])
 def test_environment(kind: type[wsgi.Apache], python: str | None) -> None:
     with served.running(lambda: kind(served.files(), workers=2,
                                      python=python)) as running:

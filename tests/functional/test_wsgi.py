@@ -87,6 +87,8 @@ class Wrapped(wsgi.WSGIServer):
     :param service_url: of the database, for the service alone
     """
 
+    under_test = True
+
     def __init__(self, url: str, command: list[str],
                  app: str = 'service:application', signals: str = SIGNALS,
                  service_url: str | None = None) -> None:

@@ -36,6 +36,7 @@ class Agent(process.Server):
     """
 
     name = 'agent'
+    under_test = True
     start_timeout = 30.0
 
     def __init__(self, *arguments: str | pathlib.Path, site: str = '',

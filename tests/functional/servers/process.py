@@ -45,10 +45,25 @@ Self = TypeVar('Self', bound='Server')
 ACCOUNT = 'nobody'
 
 _given_ports: set[int] = set()
+_started: set[str] = set()
+
+absent: dict[str, str] = {}
+"""Servers that do not start here, by name, and the test that failed of it."""
 
 
 class ServerError(Exception):
     """A server of the bench did not do what it was told."""
+
+
+class NotStarted(ServerError):
+    """No server of this name has started in this process.
+
+    :ivar name: of the server
+    """
+
+    def __init__(self, name: str, message: str) -> None:
+        super().__init__(message)
+        self.name = name
 
 
 def free_port() -> int:
@@ -116,6 +131,8 @@ class Server:
     start_timeout = 60.0
     stop_timeout = 20.0
     stop_signal = signal.SIGTERM
+    under_test = False
+    """Whether a start that fails says nothing about others of its name."""
 
     def __init__(self) -> None:
         self.host = '127.0.0.1'
@@ -153,21 +170,27 @@ class Server:
     # What all of them do alike.
 
     def start(self) -> None:
+        """Start it, and wait until it answers.
+
+        :raises NotStarted: if it does not, and no other of its name has; at
+            once, if a test has failed of that before
+        :raises ServerError: if it does not
+        """
         if self.running:
             return
-        if self._process is None:
-            self.prepare()
-        with self.log.open('ab') as log:
-            self._process = subprocess.Popen(
-                self._unprivileged(self.command()), stdout=log, stderr=log,
-                **self._surroundings())
+        if self.name in absent:
+            raise NotStarted(self.name, f'{self.name} did not start before')
         try:
+            self._launch()
             wait_until(self._ready_or_dead, f'{self.name} ready',
                        self.start_timeout)
         except ServerError as error:
             self.kill()
-            raise ServerError(f'{error}\nend of {self.log}:\n'
-                              f'{self.log_tail()}') from None
+            why = f'{error}\nend of {self.log}:\n{self.log_tail()}'
+            if self.under_test or self.name in _started:
+                raise ServerError(why) from None
+            raise NotStarted(self.name, why) from None
+        _started.add(self.name)
 
     def stop(self) -> None:
         """Shut the server down the polite way, or kill it if it won't go."""
@@ -270,6 +293,8 @@ class Server:
             return []
 
     def log_tail(self, lines: int = 30) -> str:
+        if not self.log.exists():
+            return ''
         text = self.log.read_text(errors='replace')
         return '\n'.join(text.splitlines()[-lines:])
 
@@ -281,6 +306,14 @@ class Server:
         if done.returncode:
             raise ServerError(f'{" ".join(command)} failed:\n{done.stdout}')
         return done.stdout
+
+    def _launch(self) -> None:
+        if self._process is None:
+            self.prepare()
+        with self.log.open('ab') as log:
+            self._process = subprocess.Popen(
+                self._unprivileged(self.command()), stdout=log, stderr=log,
+                **self._surroundings())
 
     def _ready_or_dead(self) -> bool:
         if not self.running:
