@@ -74,8 +74,12 @@ class Healthcheck:
                  own_names: Iterable[str] | None = None) -> None:
         service = conf if isinstance(conf, cfg.ConfigOpts) else None
         section = dict(conf or {}) if service is None else {}
-        self._application = application or _nothing_below
-        view = config.View(service or config.service_conf(section), section)
+        # An empty urlmap is falsy, and an application all the same.
+        is_filter = application is not None
+        self._application = (_nothing_below if application is None
+                             else application)
+        view = config.View(config.service_conf(section) if service is None
+                           else service, section)
         settings = view.healthcheck
         self._access = access.Access(
             access.parse_ranges(settings.allowed_source_ranges,
@@ -83,7 +87,7 @@ class Healthcheck:
             settings.ignore_proxied_requests)
         self._open = self._access.open
         self._checks = backends.Backends(view, switches)
-        self._path = _path(settings.path, view.problems) if application else ''
+        self._path = _path(settings.path, view.problems) if is_filter else ''
         self._listeners = listeners.Listeners(view)
         view.reject_unknown(section if own_names is None else own_names,
                             foreign=self._checks.foreign)

@@ -17,6 +17,7 @@ import threading
 from wsgiref import validate
 
 from oslo_config import cfg
+import paste.urlmap
 import pytest
 
 import healthcheck
@@ -172,6 +173,29 @@ def test_an_app_answers_relative_to_its_mount_point(door):
         assert wsgi.ask(made, path, **mounted).body == b'OK'
     assert wsgi.ask(made, '/healthcheck', **mounted).status == 404
     assert wsgi.ask(made, '/nope', **mounted).status == 404
+
+
+class Empty:
+    """An application that is falsy, as a urlmap without mounts is."""
+
+    def __len__(self):
+        return 0
+
+    def __call__(self, environ, start_response):
+        return wsgi.below(environ, start_response)
+
+
+def test_a_filter_around_what_is_empty_is_a_filter(door):
+    made = door(Empty(), {'backends': 'scripted', 'path': '/alive'})
+    assert wsgi.ask(made, '/servers').body == b'below'
+    assert wsgi.ask(made, '/alive').body == b'OK'
+
+
+def test_mounts_may_come_later(door):
+    below = paste.urlmap.URLMap()
+    made = door(below, {'backends': 'scripted'})
+    below['/v2'] = wsgi.below
+    assert wsgi.ask(made, '/v2').body == b'below'
 
 
 def test_an_app_answers_404_to_whom_it_declines(door):
