@@ -38,6 +38,7 @@ from healthcheck.probing import monitor
 from healthcheck.probing import prober as prober_module
 from healthcheck.probing import rounds
 from healthcheck.probing import threads as threads_module
+from healthcheck import processes
 from healthcheck import report
 from healthcheck import switches
 
@@ -82,6 +83,7 @@ class Engine:
         self._startup_wait: float = settings.startup_wait
         self._starting = threading.Lock()
         self._began_at: float | None = None
+        self._complained = False
         self._running: dict[prober_module.Prober, threading.Thread] = {}
         self._own = own
         self._audience = audience or listeners.Audience([])
@@ -127,8 +129,10 @@ class Engine:
                 if self._began_at is None:
                     self._begin()
             except RuntimeError as exc:
-                LOG.error('Healthcheck cannot start probing and answers 503 '
-                          'until it can: %s', exc)
+                if not self._complained:
+                    LOG.error('Healthcheck cannot start probing and answers '
+                              '503 until it can: %s', exc)
+                self._complained = True
         if self._began_at is not None:
             self._board.reported.wait(max(
                 0.0, self._began_at + self._startup_wait - time.monotonic()))
@@ -146,7 +150,7 @@ class Engine:
                         name='healthcheck-monitor')
                     thread.start()
                     self._running[prober] = thread
-            atexit.register(self._stop_at_exit, os.getpid())
+            atexit.register(self._stop_at_exit, processes.this())
             self._began_at = time.monotonic()
         else:
             # What this worker cannot find of itself is no reason to take it
@@ -234,8 +238,8 @@ class Engine:
         for thread in threads:
             thread.join(max(0.0, deadline - time.monotonic()))
 
-    def _stop_at_exit(self, pid: int) -> None:
+    def _stop_at_exit(self, process: str) -> None:
         # So that servers see a connection that was closed, and log none
         # that was lost. A child that was forked inherits the hook.
-        if os.getpid() == pid:
+        if processes.this() == process:
             self.stop(_EXIT_WAIT)

@@ -278,6 +278,22 @@ def test_a_node_that_was_never_well_is_never_green(door):
     assert (answer.status, answer.text) == (503, 'STARTING')
 
 
+def test_that_no_thread_can_be_started_is_said_once(
+        passing, monkeypatch, caplog):
+    def refuse(self):
+        raise RuntimeError("can't start new thread")
+    with monkeypatch.context() as without_threads:
+        without_threads.setattr(threading.Thread, 'start', refuse)
+        for _ in range(3):
+            answer = wsgi.ask(passing)
+            assert (answer.status, answer.body) == (503, b'STARTING')
+    assert wsgi.ask(passing).body == b'OK'
+    assert [r.getMessage() for r in caplog.records
+            if r.levelno >= logging.WARNING] == [
+        'Healthcheck cannot start probing and answers 503 until it can: '
+        "can't start new thread"]
+
+
 def test_a_noncritical_failure_keeps_the_node(door):
     stubs.Scripted.results = [FAILED]
     made = door(wsgi.below, {'backends': 'scripted,foreign', 'fall': '1',

@@ -154,6 +154,64 @@ def test_one_is_made_for_a_process():
     assert made.get(1) is made.get(2) is made.peek()
 
 
+def in_a_child(act):
+    """What ``act`` gives in a process that is forked for it."""
+    read, write = os.pipe()
+    child = os.fork()
+    if not child:
+        try:
+            os.write(write, act().encode())
+        finally:
+            os._exit(0)
+    os.close(write)
+    with os.fdopen(read, 'rb') as pipe:
+        said = pipe.read().decode()
+    os.waitpid(child, 0)
+    return said
+
+
+@pytest.mark.parametrize('asked_between', [True, False])
+def test_a_recycled_pid_is_another_process(monkeypatch, asked_between):
+    """A grandchild gets the pid of the process that has made one."""
+    made = processes.PerProcess(lambda: object())
+    ours, pid = made.get(), os.getpid()
+
+    def grandchild():
+        monkeypatch.setattr('os.getpid', lambda: pid)
+        one = made.get()
+        return 'inherited' if one is ours else (
+            'its own' if made.get() is one is made.peek() else 'many')
+
+    def child():
+        if asked_between:
+            made.get()
+        return in_a_child(grandchild)
+    assert in_a_child(child) == 'its own'
+    assert made.get() is ours
+
+
+def test_pids_alone_tell_where_the_kernel_wipes_nothing(monkeypatch):
+    def refuse(*args, **kwargs):
+        raise OSError(22, 'Invalid argument')
+    monkeypatch.setattr(processes.mmap, 'mmap', refuse)
+    monkeypatch.setattr(processes, '_ITSELF', processes._Itself())
+    made = processes.PerProcess(lambda: object())
+    ours = made.get()
+    assert made.get() is ours
+    assert in_a_child(lambda: str(made.get() is ours)) == 'False'
+
+
+def test_the_start_of_a_process_is_read_once(monkeypatch):
+    reads = []
+    monkeypatch.setattr(processes, '_started_at',
+                        lambda: reads.append(1) or 'then')
+    monkeypatch.setattr(processes, '_ITSELF', processes._Itself())
+    made = processes.PerProcess(lambda: object())
+    for _ in range(3):
+        made.get()
+    assert len(reads) == 1
+
+
 class TestReasons:
 
     @pytest.mark.parametrize('exc, reason', [
