@@ -23,7 +23,7 @@ from healthcheck import exceptions
 from healthcheck import opts
 from healthcheck.plugins import base
 from healthcheck.plugins import foreign
-from healthcheck.probing import monitor
+from healthcheck.probing import guard
 from healthcheck import switches
 
 NAMESPACE = 'oslo.middleware.healthcheck'
@@ -60,38 +60,37 @@ class Backends:
              if name not in switches.KINDS and name not in RESERVED
              and name not in (more or {})], view.problems)
         self.names += more or {}
+        self.foreign = False
         probes = self.make_probes(0)
-        self.foreign = any(isinstance(probe, foreign.ForeignProbe)
-                           for probe in probes)
         self.probed = any(not probe.per_worker for probe in probes)
         view.problems.extend(base.policy_problems(
             base.policy_of(view.healthcheck)))
 
-    def make_probes(self, server_port: int) -> list[monitor.Probe]:
+    def make_probes(self, server_port: int) -> list[guard.Guarded]:
         """Fresh probes, for one process.
 
         :param server_port: what plugins of others are told
         """
-        probes: list[monitor.Probe] = []
-        for name, plugin in self._plugins.items():
-            made = self._make(name, plugin)
-            if isinstance(made, base.ProbePlugin):
-                probes.append(made)
-            else:
-                # None is one that could be made at load and cannot now: it
-                # answers for itself, and fails.
-                probes.append(foreign.ForeignProbe(name, made, server_port))
-        return probes
+        return [self._make(name, plugin, server_port)
+                for name, plugin in self._plugins.items()]
 
-    def _make(self, name: str, plugin: Any) -> Any:
+    def _make(self, name: str, plugin: Any,
+              server_port: int) -> guard.Guarded:
         problems = self._view.problems
         try:
-            return plugin(self._view, self._view.section)
-        except exceptions.ConfigError as exc:
-            problems.extend(p for p in exc.problems if p not in problems)
-        except Exception as exc:
-            problems.append(entrypoints.cannot_load('backends', name, exc))
-        return None
+            made = plugin(self._view, self._view.section)
+            if not isinstance(made, base.ProbePlugin):
+                self.foreign = True
+                made = foreign.ForeignProbe(name, made, server_port)
+            return guard.Guarded(name, made)
+        except KeyboardInterrupt:
+            raise
+        except BaseException as exc:  # SystemExit is no Exception
+            self.foreign = True
+            found = (exc.problems if isinstance(exc, exceptions.ConfigError)
+                     else [entrypoints.cannot_load('backends', name, exc)])
+            problems.extend(p for p in found if p not in problems)
+            return guard.unusable(name, exc)
 
     def _check_names(self, more: Mapping[str, switches.Switch]) -> None:
         problems = self._view.problems

@@ -34,6 +34,7 @@ from healthcheck.host import hostprober
 from healthcheck import listeners
 from healthcheck import pages
 from healthcheck.probing import check
+from healthcheck.probing import guard
 from healthcheck.probing import monitor
 from healthcheck.probing import prober as prober_module
 from healthcheck.probing import rounds
@@ -67,7 +68,7 @@ class Engine:
         that probes it
     """
 
-    def __init__(self, names: Sequence[str], probes: Sequence[monitor.Probe],
+    def __init__(self, names: Sequence[str], probes: Sequence[guard.Guarded],
                  policy: check.Policy, settings: Any,
                  file_switches: switches.Switches,
                  group: group_module.Group | None = None,
@@ -92,7 +93,7 @@ class Engine:
             time.time())
         """The process that this is, which may be the one that probes."""
 
-        def make_monitor(probes: Sequence[monitor.Probe],
+        def make_monitor(probes: Sequence[guard.Guarded],
                          publish: Callable[[report.Report], None],
                          **more: Any) -> monitor.Monitor:
             return monitor.Monitor(

@@ -22,6 +22,7 @@ from typing import Any
 import stevedore
 from stevedore import extension
 
+from healthcheck import lines
 from healthcheck import redact
 
 
@@ -42,19 +43,28 @@ def load(namespace: str, option: str, kind: str, names: Sequence[str],
         # stevedore counts those that failed to load among the missing.
         problems.extend(_no_such(namespace, option, kind, name)
                         for name in sorted({*missing} - failed.keys()))
-    manager: Any = stevedore.NamedExtensionManager(
-        namespace, list(names), name_order=True,
-        on_load_failure_callback=note,
-        on_missing_entrypoints_callback=report_missing)
+    found: dict[str, Any] = {}
+    for name in names:
+        # One by one: stevedore lets some exceptions out, SystemExit too.
+        try:
+            manager: Any = stevedore.NamedExtensionManager(
+                namespace, [name], on_load_failure_callback=note,
+                on_missing_entrypoints_callback=report_missing)
+            found.update((ext.name, ext.plugin) for ext in manager)
+        except KeyboardInterrupt:
+            raise
+        except BaseException as exc:
+            failed[name] = exc
     problems.extend(cannot_load(option, name, exc)
                     for name, exc in failed.items())
-    return {ext.name: ext.plugin for ext in manager}
+    return found
 
 
 def cannot_load(option: str, name: str, exc: BaseException) -> str:
     """What is said of one that is there, and of no use."""
-    return f'{option} = {name!r}: cannot be loaded: {type(exc).__name__}: ' \
-           f'{redact.Redactor()(exc)}'
+    kind = lines.kind_of(exc).removeprefix('builtins.')
+    return (f'{option} = {name!r}: cannot be loaded: {kind}: '
+            f'{redact.Redactor()(exc)}')
 
 
 def _no_such(namespace: str, option: str, kind: str, name: str) -> str:

@@ -33,6 +33,7 @@ from healthcheck import changes
 from healthcheck import config
 from healthcheck import entrypoints
 from healthcheck import exceptions
+from healthcheck import lines
 
 LOG = logging.getLogger(__name__)
 
@@ -72,7 +73,9 @@ class Listeners:
                 kind(view)
             except exceptions.ConfigError as exc:
                 view.problems.extend(exc.problems)
-            except Exception as exc:
+            except KeyboardInterrupt:
+                raise
+            except BaseException as exc:  # SystemExit is no Exception
                 view.problems.append(
                     entrypoints.cannot_load('listeners', name, exc))
 
@@ -166,7 +169,7 @@ class Courier:
     def _run(self) -> None:
         listener: Any = None
         while (change := self._changes.get()) is not None:
-            # BaseException: as with a probe, see runner.Runner.
+            # BaseException: as with a probe, see guard.py.
             try:
                 if listener is None:
                     listener = self._make()
@@ -180,7 +183,7 @@ class Courier:
 
     def _complain(self, exc: BaseException) -> None:
         """Log each kind of exception once; its text may hold a secret."""
-        kind = f'{type(exc).__module__}.{type(exc).__qualname__}'
+        kind = lines.kind_of(exc)
         if kind not in self._said:
             self._said.add(kind)
             LOG.warning('Healthcheck listener %(name)s raised %(kind)s; that '

@@ -24,6 +24,8 @@ from urllib import parse
 
 from oslo_utils import strutils
 
+from healthcheck import lines
+
 MASK = '***'
 MAX_LENGTH = 300
 
@@ -80,12 +82,10 @@ class Redactor:
 
     def __call__(self, text: object) -> str:
         """``text`` as one line of at most MAX_LENGTH characters."""
-        line = str(text)
+        line = lines.text_of(text)
         for secret in self._secrets:
             line = line.replace(secret, MASK)
         line = ' '.join(line.split())
         line = _USERINFO.sub(f'{MASK}@', line)
         line = strutils.mask_password(line, MASK)
-        if len(line) > MAX_LENGTH:
-            line = line[:MAX_LENGTH - 1] + '…'
-        return line
+        return lines.one(line, MAX_LENGTH)

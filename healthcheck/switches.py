@@ -29,6 +29,7 @@ from typing import Any, TYPE_CHECKING
 
 from oslo_log import log as logging
 
+from healthcheck.probing import guard
 from healthcheck import report
 
 if TYPE_CHECKING:
@@ -119,7 +120,9 @@ class Switches:
         self._labels = {name: name.upper() for name in more}
         self._noncritical = frozenset(settings.noncritical)
         self._switches = [*(KINDS[name](settings, problems)
-                            for name in names), *more.values()]
+                            for name in names),
+                          *(guard.switch(name, switch)
+                            for name, switch in more.items())]
         self._last: State = (report.OK,) * len(self.names)
 
     def state(self, environ: wsgi.WSGIEnvironment) -> State:

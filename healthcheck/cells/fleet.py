@@ -30,10 +30,12 @@ import sqlalchemy
 from healthcheck.cells import cell as cell_module
 from healthcheck.cells import mappings
 from healthcheck import exceptions
+from healthcheck import lines
 from healthcheck.plugins import database_target
 from healthcheck.plugins import dialects
 from healthcheck.plugins import queue_target
 from healthcheck.probing import check as check_module
+from healthcheck.probing import intake
 from healthcheck import report
 
 Backend = cell_module.Backend
@@ -178,9 +180,10 @@ class Fleet:
                 cell.fault = str(exc)
             except exceptions.ConfigError as exc:
                 cell.fault = '; '.join(exc.problems)
-            except Exception as exc:
+            except BaseException as exc:
                 # Whatever a driver says to its URL; its text may quote it.
-                cell.fault = f'{type(exc).__module__}.{type(exc).__name__}'
+                cell.fault = lines.kind_of(exc)
+            cell.fault = lines.one(cell.fault, intake.MAX_DETAIL)
         return cell
 
     def _make_backends(self, cell: Cell) -> Iterator[Backend]:

@@ -27,7 +27,11 @@ from urllib import parse
 from oslo_utils import netutils
 import sqlalchemy
 
+from healthcheck import lines
+
 CELL0 = '00000000-0000-0000-0000-000000000000'
+
+_MAX_TITLE = 200
 
 # Nova's own order of rows.
 _SELECT = sqlalchemy.table('cell_mappings', *map(sqlalchemy.column, (
@@ -64,7 +68,7 @@ class Mapping:
     @property
     def title(self) -> str:
         """What an admin calls the cell."""
-        return self.name or self.uuid
+        return lines.one(lines.text_of(self.name or self.uuid), _MAX_TITLE)
 
 
 def read(connection: sqlalchemy.Connection) -> list[Mapping]:

@@ -34,8 +34,8 @@ from healthcheck.cells import fleet as fleet_module
 from healthcheck.cells import look as look_module
 from healthcheck.cells import pool as pool_module
 from healthcheck.cells import rota as rota_module
+from healthcheck.probing import guard
 from healthcheck.probing import monitor
-from healthcheck.probing import runner
 from healthcheck import report
 
 LOG = logging.getLogger(__name__)
@@ -263,8 +263,8 @@ class Watch:
 
     def _visit(self, backend: Backend) -> None:
         def visit() -> None:
-            result = runner.probe_once(backend.label,
-                                       backend.target.probe)
+            result = guard.probe_once(backend.label,
+                                      backend.target.probe)
             self._call(functools.partial(self._visited, backend, result,
                                          self._clock()))
         try:
@@ -272,7 +272,7 @@ class Watch:
         except RuntimeError as exc:  # no more threads to be had
             self._calls.put(functools.partial(
                 self._visited, backend, report.Result.failed(
-                    runner.PROBE_ERROR, str(exc)), self._clock()))
+                    guard.PROBE_ERROR, str(exc)), self._clock()))
 
     def _visited(self, backend: Backend, result: report.Result,
                  at: float) -> None:
@@ -310,8 +310,7 @@ class Watch:
     def _close(self, backend: Backend,
                closed: Callable[[], None] = lambda: None) -> None:
         def close() -> None:
-            with contextlib.suppress(Exception):
-                backend.target.close()
+            guard.quietly(backend.target.close)
             closed()
         # Without a thread to be had, that is left to the collector.
         with contextlib.suppress(RuntimeError):
@@ -319,4 +318,4 @@ class Watch:
 
 
 def _why_overdue(backend: Backend) -> tuple[str, str]:
-    return runner.why_overdue(backend.label, backend.target.overdue)
+    return guard.why_overdue(backend.label, backend.target.overdue)

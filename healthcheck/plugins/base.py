@@ -25,11 +25,15 @@ from oslo_middleware.healthcheck import pluginbase
 
 from healthcheck import config
 from healthcheck import engine
+from healthcheck import entrypoints
 from healthcheck import exceptions
 from healthcheck.host import group as group_module
 from healthcheck.host import hostprober
+from healthcheck import lines
 from healthcheck import pages
 from healthcheck.probing import check
+from healthcheck.probing import guard
+from healthcheck.probing import intake
 from healthcheck import processes
 from healthcheck import report
 from healthcheck import switches
@@ -102,28 +106,41 @@ class ProbePlugin(pluginbase.HealthcheckBaseExtension):
         self.settings = self.view.healthcheck
         self.news: Callable[[], None] = lambda: None
         self._misconfigured = False
-        try:
+        self._title = type(self).__name__
+        if self.view is oslo_conf:
             self.set_up()
-            if self.view is not oslo_conf:
-                self.view.problems.extend(
-                    policy_problems(policy_of(self.settings)))
-                self.view.check()
-        except exceptions.ConfigError as exc:
-            if self.view is oslo_conf:
-                raise
-            # oslo.middleware's own Healthcheck drops a plugin that raises,
-            # and answers 200 without it.
-            LOG.error('%s', exc)
-            self._misconfigured = True
+            self._title = self.name
+        else:
+            self._set_up_alone()
         # Not this plugin itself: what it would open could be inherited over
         # a fork. A fresh one probes in each process.
         self._engine = processes.PerProcess(
-            lambda: _alone(type(self)(self.view, conf)))
+            lambda: _alone(self.view, lambda: type(self)(self.view, conf),
+                           self._title))
+
+    def _set_up_alone(self) -> None:
+        """As inside oslo.middleware's own ``Healthcheck``.
+
+        That drops a plugin that raises, and answers 200 without it.
+        """
+        try:
+            self._title = lines.one(str(self.name), intake.MAX_NAME)
+            self.set_up()
+            self.view.problems.extend(
+                policy_problems(policy_of(self.settings)))
+            self.view.check()
+        except KeyboardInterrupt:
+            raise
+        except BaseException as exc:  # SystemExit is no Exception
+            LOG.error('%s', exc if isinstance(exc, exceptions.ConfigError)
+                      else entrypoints.cannot_load('backends', self._title,
+                                                   exc))
+            self._misconfigured = True
 
     @property
     def label(self) -> str:
         """What is put in front of a reason where many are listed."""
-        return self.name.replace('_', ' ').upper()
+        return _label_of(self.name)
 
     def set_up(self) -> None:
         """Read the options and check them.
@@ -172,21 +189,30 @@ class ProbePlugin(pluginbase.HealthcheckBaseExtension):
         """
         if self._misconfigured:
             return pluginbase.HealthcheckResult(
-                available=False, reason=f'{self.label}: {MISCONFIGURED}',
-                details=f'{self.name}: see the log')
+                available=False,
+                reason=f'{_label_of(self._title)}: {MISCONFIGURED}',
+                details=f'{self._title}: see the log')
         running = self._engine.get()
         if not running.started:
             running.start()
-        return _result_of(running.pages(()), self.name)
+        return _result_of(running.pages(()), self._title)
 
 
-def _alone(plugin: ProbePlugin) -> engine.Engine:
+def _label_of(name: str) -> str:
+    return name.replace('_', ' ').upper()
+
+
+def _alone(view: config.View, make: Callable[[], ProbePlugin],
+           name: str) -> engine.Engine:
     """What runs a plugin where nothing runs a whole section."""
-    settings = plugin.settings
+    settings = view.healthcheck
+    try:
+        probe = guard.Guarded(name, make())
+    except BaseException as exc:
+        probe = guard.unusable(name, exc)
     return engine.Engine(
-        [plugin.name], [plugin], policy_of(settings), settings,
-        switches.Switches([], settings, []),
-        group_of(plugin.view, [plugin.name]))
+        [name], [probe], policy_of(settings), settings,
+        switches.Switches([], settings, []), group_of(view, [name]))
 
 
 def _result_of(shown: pages.Pages,

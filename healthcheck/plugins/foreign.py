@@ -14,13 +14,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 import re
 from typing import Any
 
+from healthcheck import lines
 from healthcheck.plugins import failures
-from healthcheck.probing import check
-from healthcheck.probing import runner
+from healthcheck.probing import guard
 from healthcheck import redact
 from healthcheck import report
 
@@ -29,47 +28,36 @@ from healthcheck import report
 # and is for the log.
 _FIXED = re.compile(r'[A-Z][A-Z0-9_ -]{0,39}')
 
+# Characters of a reason and of details that are looked at. Fewer are shown,
+# and to take secrets out of a long text takes long.
+_MOST = 10_000
 
-class ForeignProbe:
+
+class ForeignProbe(guard.Plain):
     """Runs a plugin of others in the background, like one of ours.
 
     :param server_port: what the plugin is told; there is no request to take
         it from, so it is the port of the first one of the process
     """
 
-    label = ''
-    per_worker = False
-    news: Callable[[], None]
-
     def __init__(self, name: str, plugin: Any, server_port: int) -> None:
+        super().__init__(self._ask)
         self.name = name
         self._plugin = plugin
         self._server_port = server_port
         self._redact = redact.Redactor()
 
-    def probe(self) -> report.Result:
+    def _ask(self) -> report.Result:
         result = self._plugin.healthcheck(self._server_port)
         reason = getattr(result, 'reason', None)
         if not hasattr(result, 'available') or not isinstance(reason, str):
             return report.Result.failed(
-                runner.PROBE_ERROR, f'{self.name} returned '
+                guard.PROBE_ERROR, f'{self.name} returned '
                 f'{type(result).__name__}, not a HealthcheckResult')
         if result.available:
             return report.Result.ok()
-        detail = self._redact(f'{reason} {result.details or ""}'.strip())
+        reason = reason[:_MOST]
+        details = lines.text_of(result.details or '')[:_MOST]
         return report.Result.failed(
-            reason if _FIXED.fullmatch(reason) else failures.FAILED, detail)
-
-    def overdue(self) -> tuple[str, str]:
-        return check.NO_ANSWER, ''
-
-    # Such a plugin has no way to be told anything.
-
-    def hurry(self) -> None:
-        """Do nothing."""
-
-    def restore(self, last: report.CheckReport) -> None:
-        """Do nothing."""
-
-    def close(self) -> None:
-        """Do nothing."""
+            reason if _FIXED.fullmatch(reason) else failures.FAILED,
+            self._redact(f'{reason} {details}'.strip()))

@@ -34,6 +34,7 @@ from oslo_log import log as logging
 
 from healthcheck import changes
 from healthcheck.probing import check as check_module
+from healthcheck.probing import guard
 from healthcheck.probing import rounds
 from healthcheck.probing import runner as runner_module
 from healthcheck import report
@@ -41,7 +42,6 @@ from healthcheck import report
 LOG = logging.getLogger(__name__)
 
 Check = check_module.Check
-Probe = runner_module.Probe
 Status = report.Status
 
 
@@ -77,7 +77,8 @@ class Monitor:
     :param runner: makes what runs one probe at a time, away from here
     """
 
-    def __init__(self, probes: Sequence[Probe], policy: check_module.Policy,
+    def __init__(self, probes: Sequence[guard.Guarded],
+                 policy: check_module.Policy,
                  publish: Callable[[report.Report], None], *,
                  noncritical: Sequence[str] = (),
                  prober: report.Prober | None = None,
@@ -176,8 +177,7 @@ class Monitor:
             if check.due_at > now:
                 continue
             if check.running:
-                reason, detail = runner_module.why_overdue(
-                    probe.name, probe.overdue)
+                reason, detail = probe.overdue()
                 self._judge(check, lambda: check.overdue(
                     now, self._wall_clock(), reason, detail))
             else:
@@ -186,7 +186,7 @@ class Monitor:
                     runner.launch(check)
                 except RuntimeError as exc:  # no more threads to be had
                     self.take(check, report.Result.failed(
-                        runner_module.PROBE_ERROR, str(exc)), now)
+                        guard.PROBE_ERROR, str(exc)), now)
         if self._round.is_over(now):
             self._publish_all()
         return min(self._round.ends_at,

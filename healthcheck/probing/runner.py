@@ -20,18 +20,13 @@ import queue
 import threading
 from typing import Protocol
 
-from oslo_log import log as logging
-
 from healthcheck.probing import check
+from healthcheck.probing import guard
 from healthcheck import report
-
-LOG = logging.getLogger(__name__)
-
-PROBE_ERROR = 'PROBE ERROR'
 
 
 class Probe(Protocol):
-    """What a monitor runs.
+    """What a plugin is to a monitor, which has it in a ``guard.Guarded``.
 
     :ivar per_worker: whether it looks at the worker process that it runs in,
         so that each has to do so for itself
@@ -76,35 +71,6 @@ class Probe(Protocol):
         """Give back what the probe holds; runs in the probe's thread."""
 
 
-def probe_once(name: str, probe: Callable[[], object]) -> report.Result:
-    """What a probe finds, or that it is at fault itself; raises nothing."""
-    # BaseException: a plugin that calls sys.exit, or a GreenletExit, costs
-    # its own check only. The text of an exception that no plugin vouches for
-    # may hold a secret and is not passed on.
-    try:
-        result = probe()
-    except BaseException as exc:
-        return report.Result.failed(
-            PROBE_ERROR, f'{name} raised '
-                         f'{type(exc).__module__}.{type(exc).__name__}')
-    if not isinstance(result, report.Result):
-        return report.Result.failed(
-            PROBE_ERROR, f'{name} returned '
-                         f'{type(result).__name__}, not a Result')
-    return result
-
-
-def why_overdue(name: str, overdue: Callable[[], tuple[str, str]],
-                ) -> tuple[str, str]:
-    """(reason, detail) as a probe has it, if it can say; raises nothing."""
-    try:
-        return overdue()
-    except Exception as exc:
-        LOG.debug('%s could not say why it is overdue: %s', name,
-                  type(exc).__name__)
-        return check.NO_ANSWER, ''
-
-
 class _Order(enum.Enum):
     """What a thread is told besides to probe."""
 
@@ -115,7 +81,7 @@ class _Order(enum.Enum):
 class Runner:
     """Runs one probe, one run at a time, in one thread of its own."""
 
-    def __init__(self, probe: Probe,
+    def __init__(self, probe: guard.Guarded,
                  hand_in: Callable[[check.Check, report.Result, float],
                                    None],
                  clock: Callable[[], float]) -> None:
@@ -157,14 +123,8 @@ class Runner:
     def _run(self) -> None:
         while (order := self._orders.get()) is not _Order.STOP:
             if isinstance(order, check.Check):
-                result = probe_once(self._probe.name, self._probe.probe)
+                result = self._probe.probe()
                 self._hand_in(order, result, self._clock())
             else:
-                self._close()
-        self._close()
-
-    def _close(self) -> None:
-        try:
-            self._probe.close()
-        except Exception as exc:
-            LOG.debug('Closing %s: %s', self._probe.name, type(exc).__name__)
+                self._probe.close()
+        self._probe.close()

@@ -38,7 +38,7 @@ from healthcheck import backends
 from healthcheck import config
 from healthcheck import exceptions
 from healthcheck import middleware
-from healthcheck.probing import runner
+from healthcheck.probing import guard
 from healthcheck import redact
 from healthcheck import render
 from healthcheck import report
@@ -274,9 +274,8 @@ def _look(conf: cfg.ConfigOpts, timeout: float) -> bool:
     probes = [probe for probe in backends.Backends(view).make_probes(0)
               if probe.name not in view.healthcheck.noncritical]
 
-    def look(probe: runner.Probe) -> None:
-        found.put((probe.name, runner.probe_once(
-            probe.name, probe.probe)))
+    def look(probe: guard.Guarded) -> None:
+        found.put((probe.name, probe.probe()))
     for probe in probes:
         threading.Thread(target=look, args=(probe,), daemon=True).start()
     deadline = time.monotonic() + timeout

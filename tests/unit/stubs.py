@@ -51,6 +51,59 @@ class Hanging(base.ProbePlugin):
         return report.Result.ok()
 
 
+class Hostile(base.ProbePlugin):
+    """Does what the test says; ``act`` is set by its users."""
+
+    name = 'hostile'
+
+    @staticmethod
+    def act() -> report.Result:
+        raise AssertionError
+
+    def probe(self) -> report.Result:
+        return type(self).act()
+
+
+class Exits(base.ProbePlugin):
+    """Ends the process rather than be loaded."""
+
+    name = 'exits'
+
+    def set_up(self):
+        raise SystemExit('no thanks')
+
+    def probe(self) -> report.Result:
+        raise AssertionError
+
+
+class Nameless(base.ProbePlugin):
+    """Raises when it is asked what to call it."""
+
+    @property
+    def name(self):
+        raise RuntimeError
+
+    @property
+    def label(self):
+        raise RuntimeError
+
+    @property
+    def per_worker(self):
+        raise RuntimeError
+
+    def probe(self) -> report.Result:
+        raise AssertionError
+
+
+class Misnamed(base.ProbePlugin):
+    """Has another name than its entry point."""
+
+    name = 'something_else'
+
+    def probe(self) -> report.Result:
+        return report.Result.ok()
+
+
 class Misconfigured(base.ProbePlugin):
     name = 'misconfigured'
 

@@ -38,7 +38,8 @@ from healthcheck.plugins import services
 from healthcheck.plugins import services_rules
 from healthcheck.plugins import worker
 from healthcheck.probing import check
-from healthcheck.probing import runner
+from healthcheck.probing import guard
+from healthcheck.probing import intake
 from healthcheck import report
 from healthcheck.serving import wrapper
 from healthcheck import switches
@@ -49,8 +50,8 @@ DOCS = ROOT / 'doc' / 'source'
 EXAMPLES = DOCS / 'examples'
 
 WITH_REASONS = (base, cells, check, dialects, engine, failures, foreign,
-                queue_target, report, runner, services, services_rules,
-                switches, worker, wrapper)
+                guard, intake, queue_target, report, services,
+                services_rules, switches, worker, wrapper)
 
 
 def _read(path: pathlib.Path) -> str:

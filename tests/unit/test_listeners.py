@@ -316,6 +316,17 @@ def test_those_that_cannot_be_loaded(install):
         "rabbit://***@host/"]
 
 
+def test_one_that_ends_the_process_is_a_problem_too(install):
+    install(exits=f'{__name__}:Exits')
+    assert problems({'listeners': 'exits'}) == [
+        "listeners = 'exits': cannot be loaded: SystemExit: no thanks"]
+
+
+class Exits:
+    def __init__(self, view):
+        raise SystemExit('no thanks')
+
+
 class NotMade:
     def __init__(self, view):
         raise RuntimeError('no way: rabbit://user:sesame@host/')

@@ -90,6 +90,11 @@ def test_rows_are_read_as_they_are(connection: sqlalchemy.Connection) -> None:
     assert [one.title for one in read] == [mappings.CELL0, UUID, 'c']
 
 
+def test_the_name_of_a_cell_forges_no_line() -> None:
+    named = mappings.Mapping(UUID, 'c1\n2026 ERROR \u202ex', None, None, False)
+    assert named.title == 'c1\\n2026 ERROR \\u202ex'
+
+
 def test_one_statement_is_enough(connection: sqlalchemy.Connection) -> None:
     statements = []
     sqlalchemy.event.listen(

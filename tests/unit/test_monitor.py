@@ -24,8 +24,8 @@ from hypothesis import strategies as st
 import pytest
 
 from healthcheck.probing import check
+from healthcheck.probing import guard
 from healthcheck.probing import monitor
-from healthcheck.probing import runner
 from healthcheck import report
 from tests.unit import world
 
@@ -172,13 +172,17 @@ class Probe:
         self.closed.set()
 
 
+def guarded(*probes):
+    return [guard.Guarded(probe.name, probe) for probe in probes]
+
+
 class Running:
     """A monitor in real threads; what it publishes is waited for."""
 
     def __init__(self, *probes, policy):
         self._arrived = threading.Condition()
         self.last = None
-        self.monitor = monitor.Monitor(probes, policy, self._take)
+        self.monitor = monitor.Monitor(guarded(*probes), policy, self._take)
         self._thread = threading.Thread(target=self.monitor.run)
         self._thread.start()
 
@@ -232,7 +236,7 @@ def test_a_bad_plugin_costs_its_own_check_only(running, act, detail):
     here = running(Probe('bad', act), Probe('good'))
     seen = here.wait(lambda c: c['bad'].status is Status.FAIL)
     assert seen['good'].status is Status.PASS
-    assert seen['bad'].reason == runner.PROBE_ERROR
+    assert seen['bad'].reason == guard.PROBE_ERROR
     assert seen['bad'].detail == detail
 
 
@@ -281,7 +285,7 @@ def test_a_failing_publisher_does_not_end_probing(caplog):
         if len(calls) < 3:
             raise RuntimeError('rendering failed')
         again.set()
-    one = monitor.Monitor([Probe('database')], QUICK, publish)
+    one = monitor.Monitor(guarded(Probe('database')), QUICK, publish)
     thread = threading.Thread(target=one.run)
     thread.start()
     try:
@@ -327,7 +331,7 @@ def starved():
             def launch(self, one):
                 pass
         made = monitor.Monitor(
-            [Probe('database')], check.Policy(fall=1, timeout=5.0),
+            guarded(Probe('database')), check.Policy(fall=1, timeout=5.0),
             published.append, clock=time, runner=Never)
         made._events = time
         return made, time, published
@@ -374,7 +378,8 @@ def test_what_has_come_is_taken_before_anything_is_overdue(starved):
 
 def test_waits_are_of_the_kind_that_a_green_service_replaces():
     """eventlet patches queue.Queue, and not queue.SimpleQueue."""
-    one = monitor.Monitor([Probe('database')], QUICK, lambda published: None)
+    one = monitor.Monitor(guarded(Probe('database')), QUICK,
+                          lambda published: None)
     (_, _, lane), = one._lanes
     assert type(one._events) is type(lane._orders) is queue.Queue
 
@@ -388,7 +393,7 @@ def test_no_thread_to_be_had_is_a_failure_of_the_check():
             raise RuntimeError("can't start new thread")
 
     published = []
-    one = monitor.Monitor([Probe('database')], check.Policy(fall=1),
+    one = monitor.Monitor(guarded(Probe('database')), check.Policy(fall=1),
                           published.append, runner=NoThread)
     one.step()
     assert published[-1].checks[0].detail == "can't start new thread"
@@ -417,7 +422,7 @@ def test_who_takes_over_publishes_what_was_known(caplog):
 
 def test_what_comes_late_is_taken_before_it_is_overwritten():
     probe = Probe('database')
-    one = monitor.Monitor([probe], check.Policy(fall=1),
+    one = monitor.Monitor(guarded(probe), check.Policy(fall=1),
                           lambda published: None, clock=lambda: 100.0,
                           runner=lambda *args: None)
     (made, _, _), = one._lanes

@@ -24,6 +24,7 @@ from healthcheck.plugins import dialects
 from healthcheck.plugins import failures
 from healthcheck.plugins import foreign
 from healthcheck.plugins import message_queue
+from healthcheck.probing import guard
 from healthcheck import processes
 from healthcheck import report
 from tests.unit import stubs
@@ -126,7 +127,8 @@ def test_what_others_return(result, expected):
     class Theirs:
         def healthcheck(self, server_port):
             return result
-    assert foreign.ForeignProbe('theirs', Theirs(), 80).probe() == expected
+    assert guard.Guarded('theirs', foreign.ForeignProbe(
+        'theirs', Theirs(), 80)).probe() == expected
 
 
 def test_each_process_has_its_own(scripted, door):

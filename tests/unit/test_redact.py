@@ -69,5 +69,17 @@ def test_one_line_of_bounded_length():
     assert len(hide('x' * 10000)) == redact.MAX_LENGTH
 
 
+def test_what_is_not_printable_is_escaped():
+    assert redact.Redactor()('a\x1b[2K\u202eb\ud800') == (
+        'a\\x1b[2K\\u202eb\\ud800')
+
+
+def test_what_has_no_text_has_a_type():
+    class Mute(Exception):
+        def __str__(self):
+            raise SystemExit
+    assert redact.Redactor()(Mute()).endswith('.Mute')
+
+
 def test_its_repr_holds_nothing():
     assert repr(redact.Redactor('rabbit://u:sesame@h/')) == '<Redactor>'

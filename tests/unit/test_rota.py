@@ -26,7 +26,7 @@ from healthcheck.cells import mappings
 from healthcheck.cells import rota
 from healthcheck.cells import turns
 from healthcheck.probing import check
-from healthcheck.probing import runner
+from healthcheck.probing import guard
 from healthcheck import report
 from tests.unit import world
 
@@ -494,7 +494,7 @@ def test_a_target_that_cannot_say_why_is_late():
             raise RuntimeError('rabbit://u:sesame@h')
 
     one = cell.Backend('b', Target(), POLICY, Place())
-    assert runner.why_overdue(one.label, one.target.overdue) == (
+    assert guard.why_overdue(one.label, one.target.overdue) == (
         check.NO_ANSWER, '')
 
 

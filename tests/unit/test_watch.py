@@ -24,7 +24,7 @@ from healthcheck.cells import look as look_module
 from healthcheck.cells import pool
 from healthcheck.cells import watch
 from healthcheck.probing import check
-from healthcheck.probing import runner
+from healthcheck.probing import guard
 from healthcheck import report
 from tests.unit import cloud as cloud_module
 from tests.unit import world
@@ -578,7 +578,7 @@ def test_no_thread_for_a_visit_is_a_failure_of_the_visit(
         driver.run(15)
         one = driver.cell('cell1')
         assert one.up is False
-        assert one.component.reason.endswith(runner.PROBE_ERROR)
+        assert one.component.reason.endswith(guard.PROBE_ERROR)
         assert "can't start new thread" in one.component.detail
         # Nor is there one to close what is no more.
         driver.run(15)

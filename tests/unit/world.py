@@ -20,6 +20,7 @@ import itertools
 
 from healthcheck import changes
 from healthcheck.probing import check
+from healthcheck.probing import guard
 from healthcheck.probing import monitor
 from healthcheck import report
 
@@ -114,12 +115,15 @@ class World(Timeline):
                      lambda change: None)) -> None:
         super().__init__()
         self.reports: list[tuple[float, report.Report]] = []
+        named = {backend.name: backend for backend in backends}
         self.monitor = monitor.Monitor(
-            backends, policy,
+            [guard.Guarded(name, backend) for name, backend in named.items()],
+            policy,
             lambda published: self.reports.append((self.now, published)),
             clock=lambda: self.now, wall_clock=lambda: 1e9 + self.now,
             uniform=uniform, noncritical=noncritical, changed=changed,
-            runner=lambda probe, hand_in, clock: _Runner(self, probe))
+            runner=lambda probe, hand_in, clock: _Runner(
+                self, named[probe.name]))
 
     def step(self) -> float:
         return self.monitor.step()
@@ -146,9 +150,10 @@ class _Runner:
         backend.running += 1
         assert backend.running == 1, 'two probes of one check at a time'
         result, duration = backend.behaviour(world.now)
+        taken = guard.probe_once(backend.name, lambda: result)
         if duration is not None:
             world.at(world.now + duration,
-                     lambda: self._finish(one, result))
+                     lambda: self._finish(one, taken))
 
     def _finish(self, one: check.Check, result: report.Result) -> None:
         self._backend.running -= 1
