@@ -26,6 +26,7 @@ from oslo_config import cfg
 import oslo_messaging
 
 from healthcheck import exceptions
+from healthcheck.plugins import broker_replies
 from healthcheck.plugins import connected
 from healthcheck.plugins import failures
 from healthcheck.plugins import held
@@ -33,26 +34,22 @@ from healthcheck import redact
 from healthcheck import report
 
 BLOCKED = 'BLOCKED BY BROKER'
-NO_SUCH_VHOST = 'NO SUCH VHOST'
 BAD_URL = 'BAD URL'
 
 TOPIC = 'healthcheck.nobody'
 
 _PROVABLE = ('rabbit', 'kombu', 'kombu+memory', 'fake')
 
-# The broker's words, which come with code 403 or 530 for several faults.
+# The words of py-amqp itself, which has no code for these.
 _PHRASES = {
-    'login was refused': failures.LOGIN_REFUSED,
-    'connection limit': failures.TOO_MANY_CONNECTIONS,
-    'access to vhost': failures.PERMISSION_DENIED,
-    'access_refused': failures.PERMISSION_DENIED,
-    'vhost': NO_SUCH_VHOST,
-    'connection_forced': failures.CONNECTION_LOST,
     'socket closed': failures.CONNECTION_LOST,
     'already closed': failures.CONNECTION_LOST,
     'server unexpectedly closed': failures.CONNECTION_LOST,
     'timed out': failures.NO_ANSWER,
 }
+
+# The last words on a connection that was closed while nobody looked.
+_LAST_WORDS = (broker_replies.VHOST_DOWN, broker_replies.NO_SUCH_VHOST)
 
 
 class QueueTarget(connected.Connected):
@@ -81,6 +78,14 @@ class QueueTarget(connected.Connected):
     @property
     def connected(self) -> bool:
         return self._client is not None
+
+    def probe(self) -> report.Result:
+        kept = self.connected
+        result = super().probe()
+        if kept and result.reason in _LAST_WORDS:
+            # The vhost may be back: only a new connection knows.
+            result = self._attempt()
+        return result
 
     def ask(self) -> report.Result:
         if self._client is None:
@@ -128,6 +133,7 @@ class QueueTarget(connected.Connected):
         if isinstance(exc, ValueError):
             return BAD_URL
         return (failures.network_reason(exc)
+                or broker_replies.reason(exc)
                 or failures.text_reason(exc, _PHRASES) or failures.FAILED)
 
     def describe(self, exc: BaseException) -> str:

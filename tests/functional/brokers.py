@@ -20,6 +20,9 @@ import contextlib
 import dataclasses
 from typing import Any
 
+from oslo_config import cfg
+
+from healthcheck.plugins import queue_target
 from tests.functional import servers
 from tests.functional import service
 
@@ -49,6 +52,11 @@ class Broker:
             'message_queue',
             message_queue_transport_url=self.url(*ports, host=host),
             **options)
+
+    def target(self, query: str = '') -> queue_target.QueueTarget:
+        """This broker alone, to be probed when a test says so."""
+        return queue_target.QueueTarget(cfg.CONF, self.url() + query,
+                                        option='transport_url', bound=10.0)
 
     def relay(self) -> servers.Relay:
         return servers.Relay(self.server.host, self.server.port)

@@ -14,6 +14,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from collections.abc import Iterator
 
 import pytest
@@ -115,6 +116,66 @@ class TestTurnedDown:
             broker.server.delete_vhost(broker.vhost)
             service.fails('MESSAGE QUEUE: NO SUCH VHOST')
             broker.create_vhost()
+            service.passes()
+            service.answers_at_once()
+
+    def test_vhost_down(self, broker: brokers.Broker) -> None:
+        with broker.service() as service:
+            service.passes()
+            broker.server.stop_vhost(broker.vhost)
+            service.fails('MESSAGE QUEUE: VHOST DOWN')
+            # Past the connection that heard of it.
+            service.stays('MESSAGE QUEUE: VHOST DOWN', 1.0)
+            broker.server.start_vhost(broker.vhost)
+            service.passes()
+            service.answers_at_once()
+
+    def test_vhost_restarted(self, broker: brokers.Broker) -> None:
+        # What the connection was told at its end is not so any more.
+        target = broker.target()
+        try:
+            for _ in range(3):
+                assert target.probe().reason == 'OK'
+                broker.server.stop_vhost(broker.vhost)
+                broker.server.start_vhost(broker.vhost)
+        finally:
+            target.close()
+
+    @pytest.mark.parametrize(('kind', 'durable'), [
+        ('topic', True), ('direct', False)])
+    def test_exchange_differs(self, broker: brokers.Broker, kind: str,
+                              durable: bool) -> None:
+        broker.server.declare_exchange(broker.vhost, 'openstack',
+                                       kind=kind, durable=durable)
+        with broker.service() as service:
+            service.fails('MESSAGE QUEUE: EXCHANGE DIFFERS')
+            broker.server.delete_exchange(broker.vhost, 'openstack')
+            service.passes()
+            service.answers_at_once()
+
+    def test_exchange_deleted(self, broker: brokers.Broker) -> None:
+        target = broker.target()
+        try:
+            assert target.probe().reason == 'OK'
+            broker.server.delete_exchange(broker.vhost, 'openstack')
+            assert target.probe().reason == 'NO SUCH EXCHANGE'
+            assert target.probe().reason == 'OK'  # declared by this probe
+        finally:
+            target.close()
+
+    @pytest.mark.parametrize('limit', [
+        lambda on, number: on.server.limit_vhost(on.vhost, number),
+        lambda on, number: on.server.limit_user(on.user, connections=number),
+        lambda on, number: on.server.limit_user(on.user, channels=number)],
+        ids=['vhost', 'user', 'channels'])
+    def test_limit(self, broker: brokers.Broker,
+                   limit: Callable[[brokers.Broker, int], None]) -> None:
+        with broker.service() as service:
+            service.passes()
+            limit(broker, 0)
+            broker.server.close_connections()
+            service.fails('MESSAGE QUEUE: TOO MANY CONNECTIONS')
+            limit(broker, -1)
             service.passes()
             service.answers_at_once()
 

@@ -29,6 +29,7 @@ from healthcheck.cells import cell
 from healthcheck import engine
 from healthcheck import exceptions
 from healthcheck.plugins import base
+from healthcheck.plugins import broker_replies
 from healthcheck.plugins import cells
 from healthcheck.plugins import dialects
 from healthcheck.plugins import failures
@@ -51,6 +52,8 @@ EXAMPLES = DOCS / 'examples'
 
 WITH_REASONS = (base, cells, check, dialects, engine, failures, foreign,
                 guard, intake, queue_target, report, services,
+WITH_REASONS = (base, broker_replies, cells, check, dialects, engine,
+                failures, foreign, queue_target, report, runner, services,
                 services_rules, switches, worker, wrapper)
 
 

@@ -17,11 +17,14 @@ import types
 
 import amqp
 from amqp import method_framing
+from kombu import exceptions as kombu_exceptions
 from oslo_config import cfg
+import oslo_messaging
 from pymysql import connections
 import pytest
 import sqlalchemy
 
+from healthcheck.plugins import broker_replies
 from healthcheck.plugins import database_target
 from healthcheck.plugins import dialects
 from healthcheck.plugins import failures
@@ -36,28 +39,112 @@ def target_of(url):
         url, option='o', bound=4, tolerance=dialects.Tolerance())
 
 
+# (code, method, text, reason), as RabbitMQ 3.10 says it unless noted.
+REPLIES = [
+    (403, (0, 0), 'ACCESS_REFUSED - Login was refused using authentication '
+     'mechanism AMQPLAIN. For details see the broker logfile.',
+     failures.LOGIN_REFUSED),
+    (403, (40, 10), "ACCESS_REFUSED - access to exchange 'nova' in vhost 'v' "
+     "refused for user 'u'", failures.PERMISSION_DENIED),
+    (403, (60, 40), "ACCESS_REFUSED - access to topic 't' in exchange 'nova' "
+     "in vhost 'v' refused for user 'u'", failures.PERMISSION_DENIED),
+    (530, (10, 40), "NOT_ALLOWED - access to vhost 'v' refused for user 'u'",
+     failures.PERMISSION_DENIED),
+    (530, (10, 40), 'NOT_ALLOWED - vhost v not found',
+     broker_replies.NO_SUCH_VHOST),
+    # The specification's own answer to a vhost that is not there.
+    (402, (10, 40), 'INVALID_PATH - no such host',
+     broker_replies.NO_SUCH_VHOST),
+    (530, (10, 40), "NOT_ALLOWED - access to vhost 'v' refused for user 'u': "
+     "connection limit (1) is reached", failures.TOO_MANY_CONNECTIONS),
+    (530, (10, 40), "NOT_ALLOWED - connection refused for user 'u': user "
+     "connection limit (0) is reached", failures.TOO_MANY_CONNECTIONS),
+    (530, (0, 0), "NOT_ALLOWED - number of channels opened for user 'u' has "
+     "reached the maximum allowed user limit of (0)",
+     failures.TOO_MANY_CONNECTIONS),
+    (530, (0, 0), 'NOT_ALLOWED - number of channels opened (9) has reached '
+     'the negotiated channel_max (9)', failures.TOO_MANY_CONNECTIONS),
+    (541, (10, 40), "INTERNAL_ERROR - access to vhost 'v' refused for user "
+     "'u': vhost 'v' is down", broker_replies.VHOST_DOWN),
+    (320, (0, 0), "CONNECTION_FORCED - vhost 'v' is down",
+     broker_replies.VHOST_DOWN),
+    (320, (0, 0), "CONNECTION_FORCED - vhost 'v' is deleted",
+     broker_replies.NO_SUCH_VHOST),
+    (320, (0, 0), 'CONNECTION_FORCED - closed', failures.CONNECTION_LOST),
+    (406, (40, 10), "PRECONDITION_FAILED - inequivalent arg 'durable' for "
+     "exchange 'nova' in vhost 'v': received 'false' but current is 'true'",
+     broker_replies.EXCHANGE_DIFFERS),
+    (406, (60, 40), 'PRECONDITION_FAILED - message size 9 is larger than '
+     'configured max size 8 in vhost', failures.FAILED),
+    (404, (60, 40), "NOT_FOUND - no exchange 'nova' in vhost 'v'",
+     broker_replies.NO_SUCH_EXCHANGE),
+    (404, (50, 10), "NOT_FOUND - no queue 'q' in vhost 'v'",
+     failures.FAILED),
+    (405, (50, 10), "RESOURCE_LOCKED - cannot obtain exclusive access to "
+     "locked queue 'q' in vhost 'v'", failures.FAILED),
+    (504, (60, 40), "CHANNEL_ERROR - expected 'channel.open'",
+     failures.CONNECTION_LOST),
+    (505, (0, 0), 'UNEXPECTED_FRAME - expected content header for class 60',
+     failures.CONNECTION_LOST),
+    (506, (40, 10), "RESOURCE_ERROR - vhost 'v' is full",
+     broker_replies.BROKER_ERROR),
+    (541, (40, 10), "INTERNAL_ERROR - could not declare in vhost 'v'",
+     broker_replies.BROKER_ERROR),
+    (540, (40, 10), "NOT_IMPLEMENTED - no such thing in vhost 'v'",
+     failures.FAILED),
+    # The names of users and vhosts are no words of the broker's.
+    (530, (10, 40), "NOT_ALLOWED - access to vhost 'no limit (9) is reached' "
+     "refused for user 'vhost v not found'", failures.PERMISSION_DENIED),
+    (403, (40, 10), "ACCESS_REFUSED - access to exchange 'login was refused' "
+     "in vhost 'vhost v is down' refused for user 'u'",
+     failures.PERMISSION_DENIED),
+]
+
+
+def broker(url='rabbit://h/', conf=cfg.CONF):
+    return queue_target.QueueTarget(conf, url, option='o', bound=4)
+
+
+def fault(make):
+    """What is raised, with all that Python links to it."""
+    try:
+        make()
+    except Exception as exc:
+        return exc
+
+
 class TestReasons:
 
+    @pytest.mark.parametrize('code, method, text, reason', REPLIES)
+    def test_of_a_reply(self, code, method, text, reason):
+        reply = amqp.error_for_code(code, text, method, amqp.ChannelError)
+        assert broker().reason(reply) == reason
+
+        def wrap():  # as kombu and oslo.messaging do
+            try:
+                raise kombu_exceptions.OperationalError(str(reply)) from reply
+            except kombu_exceptions.OperationalError as exc:
+                raise oslo_messaging.MessageDeliveryFailure(
+                    f'Unable to connect to AMQP server on h:5672 after 0 '
+                    f'tries: {exc}')
+        assert broker().reason(fault(wrap)) == reason
+
+    @pytest.mark.parametrize('code, method, text, reason', REPLIES)
+    def test_of_a_reply_in_words_alone(self, code, method, text, reason):
+        reply = amqp.error_for_code(code, text, method, amqp.ChannelError)
+        assert broker().reason(RuntimeError(f'tries: {reply}')) == reason
+
     @pytest.mark.parametrize('text, reason', [
-        ('(0, 0): (403) ACCESS_REFUSED - Login was refused using '
-         'authentication mechanism AMQPLAIN.', failures.LOGIN_REFUSED),
-        ("Exchange.declare: (403) ACCESS_REFUSED - access to exchange 'nova' "
-         "in vhost 'v' refused for user 'u'", failures.PERMISSION_DENIED),
-        ("Connection.open: (530) NOT_ALLOWED - access to vhost 'v' refused "
-         "for user 'u'", failures.PERMISSION_DENIED),
-        ('Connection.open: (530) NOT_ALLOWED - vhost v not found',
-         queue_target.NO_SUCH_VHOST),
         ("NOT_ALLOWED - access to vhost 'v' refused for user 'u': connection "
          "limit (1) is reached", failures.TOO_MANY_CONNECTIONS),
         ('(0, 0): (320) CONNECTION_FORCED - vhost v is deleted',
-         queue_target.NO_SUCH_VHOST),
-        ('(0, 0): (320) CONNECTION_FORCED - closed',
-         failures.CONNECTION_LOST),
-        ('something new', failures.FAILED)])
+         broker_replies.NO_SUCH_VHOST),
+        ('Server unexpectedly closed connection', failures.CONNECTION_LOST),
+        ('connection already closed', failures.CONNECTION_LOST),
+        ('The read operation timed out', failures.NO_ANSWER),
+        ('something new in the vhost', failures.FAILED)])
     def test_of_the_broker(self, text, reason):
-        made = queue_target.QueueTarget(
-            cfg.CONF, 'rabbit://h/', option='o', bound=4)
-        assert made.reason(RuntimeError(text)) == reason
+        assert broker().reason(RuntimeError(text)) == reason
 
     @pytest.mark.parametrize('code, reason', [
         (1040, failures.TOO_MANY_CONNECTIONS), (1045, failures.LOGIN_REFUSED),
@@ -66,6 +153,41 @@ class TestReasons:
     def test_of_mysql(self, code, reason):
         made = target_of('mysql+pymysql://h/db')
         assert made.reason(RuntimeError(code, 'text')) == reason
+
+
+class TestLastWords:
+    """What a kept connection was told before the broker closed it."""
+
+    @pytest.fixture
+    def target(self, monkeypatch):
+        target = broker('fake://')
+        monkeypatch.setattr(target, '_connect', lambda: self.client)
+        return target
+
+    class Client:
+        def __init__(self, *faults):
+            self.faults = list(faults)
+
+        def cast(self, *args):
+            fault = self.faults.pop(0)
+            if fault is not None:
+                raise RuntimeError(fault)
+
+    def test_are_not_what_is_so_now(self, target):
+        self.client = self.Client(
+            None, "CONNECTION_FORCED - vhost 'v' is down", None)
+        assert [target.probe().reason for _ in range(2)] == ['OK', 'OK']
+
+    def test_hold_if_a_new_connection_hears_the_same(self, target):
+        self.client = self.Client(
+            None, "CONNECTION_FORCED - vhost 'v' is down",
+            "INTERNAL_ERROR - access refused: vhost 'v' is down")
+        assert [target.probe().reason for _ in range(2)] == [
+            'OK', broker_replies.VHOST_DOWN]
+
+    def test_of_a_new_connection_hold(self, target):
+        self.client = self.Client("CONNECTION_FORCED - vhost 'v' is down")
+        assert target.probe().reason == broker_replies.VHOST_DOWN
 
 
 class TestAlso:

@@ -15,6 +15,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+import json
 import os
 import re
 import subprocess
@@ -184,6 +185,38 @@ class RabbitMQ(process.Server):
     def delete_vhost(self, vhost: str) -> None:
         self.eval(f'rabbit_vhost:delete({term(vhost)}, <<"bench">>)')
 
+    def stop_vhost(self, vhost: str) -> None:
+        """Stop a virtual host that stays in the list, as a crash does."""
+        self.eval('ok = rabbit_vhost_sup_sup:stop_and_delete_vhost('
+                  f'{term(vhost)})')
+
+    def start_vhost(self, vhost: str) -> None:
+        self.eval(f'{{ok, _}} = rabbit_vhost_sup_sup:start_vhost('
+                  f'{term(vhost)})')
+
+    def limit_vhost(self, vhost: str, connections: int) -> None:
+        """:param connections: how many there may be; -1: any number"""
+        self.eval(f'ok = rabbit_vhost_limit:set({term(vhost)}, '
+                  f'[{{<<"max-connections">>, {connections}}}], <<"bench">>)')
+
+    def limit_user(self, user: str, *, connections: int = -1,
+                   channels: int = -1) -> None:
+        """:param connections: how many there may be; -1: any number"""
+        limits = json.dumps({'max-connections': connections,
+                             'max-channels': channels})
+        self.eval('ok = rabbit_auth_backend_internal:set_user_limits('
+                  f'{term(user)}, {term(limits)}, <<"bench">>)')
+
+    def declare_exchange(self, vhost: str, exchange: str, *,
+                         kind: str = 'topic', durable: bool = False) -> None:
+        self.eval(f'rabbit_exchange:declare({resource(vhost, exchange)},'
+                  f' {kind}, {str(durable).lower()}, false, false, [],'
+                  ' <<"bench">>)')
+
+    def delete_exchange(self, vhost: str, exchange: str) -> None:
+        self.eval(f'ok = rabbit_exchange:delete({resource(vhost, exchange)},'
+                  ' false, <<"bench">>)')
+
     def block(self) -> None:
         """Raise the memory alarm: publishers are no longer listened to."""
         self.blocked = True
@@ -281,3 +314,8 @@ class Epmd(process.Server):
 def term(text: str) -> str:
     """Return a string as an Erlang binary, whatever is in it."""
     return f'<<{",".join(map(str, text.encode()))}>>'
+
+
+def resource(vhost: str, exchange: str) -> str:
+    """Return the name by which the server knows an exchange."""
+    return f'rabbit_misc:r({term(vhost)}, exchange, {term(exchange)})'
