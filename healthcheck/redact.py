@@ -30,8 +30,14 @@ MASK = '***'
 MAX_LENGTH = 300
 
 _USERINFO = re.compile(r'(?<=//)[^\s/@]*:[^\s]*@')
-_QUERY_SECRET = re.compile(r'[?&;](?:[^=&]*(?:pass|secret|key)[^=&]*)='
+_QUERY_SECRET = re.compile(r'[?&;]([^=&]*(?:pass|secret|key)[^=&]*)='
                            r'([^&\s]+)', re.IGNORECASE)
+
+# The options that name a file: sslkey, ssl_key_file, passfile.
+_OF_A_FILE = re.compile(r'(ssl_?key|file|path)$', re.IGNORECASE)
+
+# Letters. A secret this short is in every other word.
+_SHORT = 2
 
 
 def secrets_of(url: str) -> frozenset[str]:
@@ -55,7 +61,8 @@ def secrets_of(url: str) -> frozenset[str]:
             user, colon, password = credentials.partition(':')
             if colon or hosts:
                 found.add(password if colon else user)
-    found.update(_QUERY_SECRET.findall(url))
+    found.update(value for name, value in _QUERY_SECRET.findall(url)
+                 if not _OF_A_FILE.search(name))
     spellings = set()
     for secret in found:
         plain = parse.unquote(secret)
@@ -63,9 +70,21 @@ def secrets_of(url: str) -> frozenset[str]:
                       parse.quote(plain), parse.quote(plain, safe=''),
                       parse.quote_plus(plain), repr(plain)[1:-1]}
         # Who splits a URL at each slash shows what is left of one.
-        spellings.update(piece for piece in parse.quote(plain).split('/')
-                         if len(piece) > 2)
+        spellings.update(parse.quote(plain).split('/'))
     return frozenset(s for s in spellings if s)
+
+
+def _pattern(secret: str) -> str:
+    """Where a secret is taken out.
+
+    A short one only where it stands alone, as it does between the ``:`` and
+    the ``@`` of a URL, in quotes or behind ``password=``: not in words,
+    numbers, addresses and names of hosts.
+    """
+    pattern = re.escape(secret)
+    if len(secret) > _SHORT:
+        return pattern
+    return rf'(?<!\w)(?<!\w[.-]){pattern}(?!\w)(?![.-]\w)'
 
 
 class Redactor:
@@ -73,18 +92,17 @@ class Redactor:
 
     def __init__(self, *urls: str) -> None:
         # Longest first: a short secret may be a part of a longer one.
-        self._secrets = sorted(
+        secrets = sorted(
             frozenset().union(*(secrets_of(url) for url in urls)),
             key=len, reverse=True)
+        self._secrets = re.compile('|'.join(map(_pattern, secrets)) or '(?!)')
 
     def __repr__(self) -> str:
         return f'<{type(self).__name__}>'
 
     def __call__(self, text: object) -> str:
         """``text`` as one line of at most MAX_LENGTH characters."""
-        line = lines.text_of(text)
-        for secret in self._secrets:
-            line = line.replace(secret, MASK)
+        line = self._secrets.sub(MASK, lines.text_of(text))
         line = ' '.join(line.split())
         line = _USERINFO.sub(f'{MASK}@', line)
         line = strutils.mask_password(line, MASK)

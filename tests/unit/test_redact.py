@@ -63,6 +63,50 @@ def test_a_secret_in_the_query():
     assert hide('sesame utf8') == f'{redact.MASK} utf8'
 
 
+@pytest.mark.parametrize('name', [
+    'sslkey', 'ssl_key', 'ssl_key_file', 'key_file', 'ssl_keyfile',
+    'passfile'])
+def test_the_path_of_a_file_is_no_secret(name):
+    hide = redact.Redactor(f'postgresql://h/db?{name}=/etc/ssl/nova.pem')
+    line = '/etc/ssl/nova.pem: No such file or directory'
+    assert hide(line) == line
+
+
+@pytest.mark.parametrize('name', [
+    'sslpassword', 'ssl_key_password', 'key', 'api_key', 'secret_key'])
+def test_all_else_that_is_called_so_is_one(name):
+    hide = redact.Redactor(f'postgresql://h/db?{name}=sesame')
+    assert 'sesame' not in hide(f'{name} sesame')
+
+
+@given(st.text(st.sampled_from('aeT10/_:é\'\\'), min_size=1, max_size=2))
+def test_a_short_secret_where_a_driver_prints_it(secret):
+    url = f'rabbit://u:{quoted(secret)}@h.example:5672/vhost'
+    hide = redact.Redactor(url)
+    for before, after in [
+            ('mysql://u:', '@h/db'), ('u:', '@h.example'), ("as '", "'"),
+            ('as "', '"'), ('password=', ' host=h'), ("('u', '", "')"),
+            ('no such host: ', ''), ('no such host: ', '.'), ('(', ')'),
+            ('[', ', 9]')]:
+        for spelling in (secret, quoted(secret)):
+            shown = hide(f'{before}{spelling}{after}')
+            assert redact.MASK in shown
+            assert f'{before}{spelling}{after}' not in shown
+    assert 'connect to h.example' in hide('it cannot connect to h.example')
+
+
+def test_a_short_secret_is_not_taken_out_of_words_and_addresses():
+    hide = redact.Redactor('rabbit://u:a@h1,u:1@h2/')
+    line = 'Name or service at 127.0.0.1:5671 cannot be had via x-a (110)'
+    assert hide(line) == line
+
+
+@pytest.mark.parametrize('piece', ['a', 'cd'])
+def test_a_short_piece_of_a_password_that_was_cut_at_its_slash(piece):
+    hide = redact.Redactor('rabbit://u:a%2Fcd@h/')
+    assert piece not in hide(f"could not be cast as '{piece}'").split("'")
+
+
 def test_one_line_of_bounded_length():
     hide = redact.Redactor()
     assert hide('two\n  lines\there') == 'two lines here'
