@@ -20,6 +20,7 @@ behind. It costs about a millisecond and no queue.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from oslo_config import cfg
@@ -73,6 +74,7 @@ class QueueTarget(connected.Connected):
         self._url = _parse(service, option, url_text)
         self._hosts = max(1, len(self._url.hosts))
         self._client: Any = None
+        self._files: Sequence[str | None] = ()
         self._hold = held.Hold(self.wire)
 
     @property
@@ -132,7 +134,7 @@ class QueueTarget(connected.Connected):
     def reason(self, exc: BaseException) -> str:
         if isinstance(exc, ValueError):
             return BAD_URL
-        return (failures.network_reason(exc)
+        return (failures.network_reason(exc, self._files)
                 or broker_replies.reason(exc)
                 or failures.text_reason(exc, _PHRASES) or failures.FAILED)
 
@@ -143,6 +145,10 @@ class QueueTarget(connected.Connected):
             # kombu's text holds a piece of the password.
             return f'{where}: oslo.messaging hands the URL to its driver ' \
                    f'with a slash of the password not encoded'
+        if self.reason(exc) == failures.TLS_NOT_SET_UP:
+            unreadable = failures.unreadable(self._files)
+            if unreadable:
+                return self._redact(f'{where}: {unreadable}')
         return self._redact(f'{where}: {type(exc).__name__}: {exc}')
 
     def _connect(self) -> Any:
@@ -156,6 +162,7 @@ class QueueTarget(connected.Connected):
         # reads groups for metrics and tracing, which oslo.messaging 18
         # registers on the global one and nowhere else.
         transport.conf = cfg.CONF
+        self._files = self._tls_files()
         self._hold.take(transport)
         return oslo_messaging.get_rpc_client(
             transport,
@@ -167,6 +174,16 @@ class QueueTarget(connected.Connected):
             retry=self._hosts - 1,
             transport_options=oslo_messaging.TransportOptions(
                 at_least_once=True))
+
+    def _tls_files(self) -> Sequence[str | None]:
+        """Those that a connection reads, where they are set.
+
+        oslo.messaging has registered the options with the service's
+        configuration by now, and lets the URL override them.
+        """
+        group = getattr(self._service, 'oslo_messaging_rabbit', None)
+        return [self._url.query.get(name, getattr(group, name, None)) or None
+                for name in ('ssl_ca_file', 'ssl_cert_file', 'ssl_key_file')]
 
 
 def _parse(service: cfg.ConfigOpts, option: str,

@@ -53,10 +53,12 @@ class Broker:
             message_queue_transport_url=self.url(*ports, host=host),
             **options)
 
-    def target(self, query: str = '') -> queue_target.QueueTarget:
+    def target(self, *ports: int,
+               query: str = '') -> queue_target.QueueTarget:
         """This broker alone, to be probed when a test says so."""
-        return queue_target.QueueTarget(cfg.CONF, self.url() + query,
-                                        option='transport_url', bound=10.0)
+        return queue_target.QueueTarget(
+            cfg.CONF, self.url(*ports) + query, option='transport_url',
+            bound=10.0)
 
     def relay(self) -> servers.Relay:
         return servers.Relay(self.server.host, self.server.port)

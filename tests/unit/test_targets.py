@@ -155,6 +155,30 @@ class TestReasons:
         assert made.reason(RuntimeError(code, 'text')) == reason
 
 
+class TestFilesOfTLS:
+
+    def test_a_missing_one_is_a_fault_of_this_host(self, tmp_path):
+        ca, key = tmp_path / 'ca.pem', tmp_path / 'key.pem'
+        key.touch()
+        target = broker(f'kombu+memory://h/?ssl=1&ssl_ca_file={ca}'
+                        f'&ssl_key_file={key}')
+        target._connect()
+        exc = FileNotFoundError(2, 'No such file or directory')
+        assert target.reason(exc) == failures.TLS_NOT_SET_UP
+        assert f'{ca}: No such file' in target.describe(exc)
+        ca.touch()
+        assert target.reason(exc) != failures.TLS_NOT_SET_UP
+
+    def test_one_of_the_services_configuration(self, tmp_path):
+        (tmp_path / 'conf').write_text(
+            f'[oslo_messaging_rabbit]\nssl_ca_file = {tmp_path}/ca.pem\n')
+        conf = cfg.ConfigOpts()
+        conf(['--config-file', str(tmp_path / 'conf')], project='x')
+        target = broker('kombu+memory://h/', conf)
+        target._connect()
+        assert target._files == [f'{tmp_path}/ca.pem', None, None]
+
+
 class TestLastWords:
     """What a kept connection was told before the broker closed it."""
 

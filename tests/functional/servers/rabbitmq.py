@@ -14,9 +14,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from collections.abc import Sequence
+import contextlib
 import json
 import os
+import pathlib
 import re
 import subprocess
 import threading
@@ -184,6 +187,36 @@ class RabbitMQ(process.Server):
 
     def delete_vhost(self, vhost: str) -> None:
         self.eval(f'rabbit_vhost:delete({term(vhost)}, <<"bench">>)')
+
+    @contextlib.contextmanager
+    def tls(self, certificate: pathlib.Path, key: pathlib.Path,
+            ca: pathlib.Path, *, clients: bool = False) -> Iterator[int]:
+        """Listen with TLS as well, for a time, on the port that is given.
+
+        :param clients: whether these must show a certificate of ``ca``
+        """
+        port = process.free_port()
+        # The server's own account reads them, and remembers by name what
+        # was in them.
+        files = []
+        for path in (certificate, key, ca):
+            files.append(self.directory / f'{port}-{path.name}')
+            files[-1].write_bytes(path.read_bytes())
+            files[-1].chmod(0o644)
+        address = f'{{"{self.host}", {port}}}'
+        verify = 'verify_peer' if clients else 'verify_none'
+        self.eval('application:ensure_all_started(ssl)')
+        self.eval(
+            f'rabbit_networking:start_ssl_listener({address}, '
+            f'[{{certfile, "{files[0]}"}}, {{keyfile, "{files[1]}"}}, '
+            f'{{cacertfile, "{files[2]}"}}, {{verify, {verify}}}, '
+            f'{{fail_if_no_peer_cert, {str(clients).lower()}}}], 1)')
+        try:
+            yield port
+        finally:
+            self.eval('[supervisor:terminate_child(rabbit_sup, Id) || '
+                      '{Id, _, _, _} <- supervisor:which_children(rabbit_sup)'
+                      f', Id =:= {{rabbit_tcp_listener_sup, {address}}}]')
 
     def stop_vhost(self, vhost: str) -> None:
         """Stop a virtual host that stays in the list, as a crash does."""
