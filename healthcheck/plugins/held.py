@@ -28,8 +28,11 @@ _FRAME_MIN = 4096
 # AMQP 0-9-1, basic.ack, and RabbitMQ's basic.nack.
 _ACK, _NACK = (60, 80), (60, 120)
 
+# What is replaced in oslo.messaging's class. Of its instances, which cannot be
+# looked at before there is one, nothing is taken for granted.
 _NEEDED = ('_on_connection_blocked', '_on_connection_unblocked',
-           '_heartbeat_start', 'set_transport_socket_timeout')
+           '_heartbeat_start', '_heartbeat_stop',
+           'set_transport_socket_timeout', 'topic_send')
 
 
 class Hold:
@@ -60,7 +63,8 @@ class Hold:
         driver = getattr(transport, '_driver', None)
         pool: Any = getattr(driver, '_connection_pool', None)
         connection_cls: Any = getattr(pool, 'connection_cls', None)
-        if all(hasattr(connection_cls, name) for name in _NEEDED):
+        if isinstance(connection_cls, type) and all(
+                hasattr(connection_cls, name) for name in _NEEDED):
             pool.connection_cls = functools.partial(
                 _held(connection_cls), hold=self)
 
@@ -83,13 +87,17 @@ def _held(connection_cls: Any) -> Any:
             super()._on_connection_unblocked()
 
         def _heartbeat_start(self) -> None:
-            self._heartbeat_thread = None
+            """Without a thread."""
+
+        def _heartbeat_stop(self) -> None:
+            """There is no thread."""
 
         def set_transport_socket_timeout(
                 self, timeout: float | None = None) -> None:
             # Called after each (re)connect, and about each publish.
             super().set_transport_socket_timeout(timeout)
-            connection = getattr(self.channel, 'connection', None)
+            channel = getattr(self, 'channel', None)
+            connection = getattr(channel, 'connection', None)
             sock = getattr(connection, 'sock', None)
             if sock is not None and sock is not self._held:
                 self._held = sock
@@ -102,8 +110,11 @@ def _held(connection_cls: Any) -> Any:
             except oslo_messaging.MessageUndeliverable:
                 # The broker confirms behind what it returns. Left unread,
                 # that would be read, and warned of, at the end.
-                with self._connection_lock:
-                    _wait_for_confirmation(self.channel)
+                lock = getattr(self, '_connection_lock', None)
+                if lock is not None:
+                    with lock:
+                        _wait_for_confirmation(
+                            getattr(self, 'channel', None))
                 raise
 
     return HeldConnection
