@@ -27,10 +27,12 @@ from oslo_config import cfg
 import oslo_messaging
 
 from healthcheck import exceptions
+from healthcheck.plugins import base
 from healthcheck.plugins import broker_replies
 from healthcheck.plugins import connected
 from healthcheck.plugins import failures
 from healthcheck.plugins import held
+from healthcheck.plugins import transport_url
 from healthcheck import redact
 from healthcheck import report
 
@@ -41,12 +43,15 @@ TOPIC = 'healthcheck.nobody'
 
 _PROVABLE = ('rabbit', 'kombu', 'kombu+memory', 'fake')
 
-# The words of py-amqp itself, which has no code for these.
+# The words of py-amqp, which has no code for these.
 _PHRASES = {
     'socket closed': failures.CONNECTION_LOST,
     'already closed': failures.CONNECTION_LOST,
     'server unexpectedly closed': failures.CONNECTION_LOST,
     'timed out': failures.NO_ANSWER,
+    # oslo.messaging's, of options that do not fit.
+    'configuration error: ': base.MISCONFIGURED,
+    'invalid ssl version': base.MISCONFIGURED,
 }
 
 # The last words on a connection that was closed while nobody looked.
@@ -72,6 +77,7 @@ class QueueTarget(connected.Connected):
         self._service = service
         self._redact = redact.Redactor(url_text)
         self._url = _parse(service, option, url_text)
+        self._slash = transport_url.slash(self._url)
         self._hosts = max(1, len(self._url.hosts))
         self._client: Any = None
         self._files: Sequence[str | None] = ()
@@ -132,20 +138,28 @@ class QueueTarget(connected.Connected):
             self.wire.follow(None)
 
     def reason(self, exc: BaseException) -> str:
-        if isinstance(exc, ValueError):
+        if isinstance(exc, (cfg.Error, oslo_messaging.DriverLoadFailure)):
+            return base.MISCONFIGURED  # by an option of the service's own
+        network = failures.network_reason(exc, self._files)
+        if self._slash and (network == failures.UNKNOWN_HOST
+                            or network is None
+                            and isinstance(exc, ValueError)):
             return BAD_URL
-        return (failures.network_reason(exc, self._files)
-                or broker_replies.reason(exc)
-                or failures.text_reason(exc, _PHRASES) or failures.FAILED)
+        return (network or broker_replies.reason(exc)
+                or failures.text_reason(exc, _PHRASES)
+                or (BAD_URL if isinstance(exc, ValueError)
+                    else failures.FAILED))
 
     def describe(self, exc: BaseException) -> str:
         where = ','.join(f'{host.hostname}:{host.port or 5672}'
                          for host in self._url.hosts)
-        if self.reason(exc) == BAD_URL:
+        reason = self.reason(exc)
+        if reason == BAD_URL:
             # kombu's text holds a piece of the password.
             return f'{where}: oslo.messaging hands the URL to its driver ' \
-                   f'with a slash of the password not encoded'
-        if self.reason(exc) == failures.TLS_NOT_SET_UP:
+                   f'with the slash in {self._slash} not encoded' if (
+                       self._slash) else f'{where}: {type(exc).__name__}'
+        if reason == failures.TLS_NOT_SET_UP:
             unreadable = failures.unreadable(self._files)
             if unreadable:
                 return self._redact(f'{where}: {unreadable}')
@@ -195,13 +209,18 @@ def _parse(service: cfg.ConfigOpts, option: str,
         raise exceptions.ConfigError([
             f'{option}: not a transport URL (allowed: '
             f'rabbit://user:password@host:port/vhost; characters other '
-            f'than letters and digits in the password percent-encoded)',
+            f'than letters and digits in the password percent-encoded): '
+            f'{transport_url.fault_of_text(text)}',
         ]) from None
     if url.transport not in _PROVABLE:
         raise exceptions.ConfigError([
             f'{option}: there is no proof that {url.transport}:// works '
             f'(allowed: {", ".join(_PROVABLE)}); take the check that probes '
             f'it out of backends'])
+    fault = transport_url.fault(url)
+    if fault is not None:
+        raise exceptions.ConfigError([
+            f'{option}: {fault} (correct that part of the URL)'])
     # oslo.messaging sleeps that long, with the lock held, before it goes
     # to the next host. Of our own connection only.
     url.query.setdefault('kombu_reconnect_delay', '0')

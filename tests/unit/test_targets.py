@@ -12,6 +12,7 @@
 
 """What a target of each kind does with its connection."""
 
+import socket
 import ssl
 import types
 
@@ -24,6 +25,8 @@ from pymysql import connections
 import pytest
 import sqlalchemy
 
+from healthcheck import exceptions
+from healthcheck.plugins import base
 from healthcheck.plugins import broker_replies
 from healthcheck.plugins import database_target
 from healthcheck.plugins import dialects
@@ -153,6 +156,88 @@ class TestReasons:
     def test_of_mysql(self, code, reason):
         made = target_of('mysql+pymysql://h/db')
         assert made.reason(RuntimeError(code, 'text')) == reason
+
+
+class TestTransportURL:
+    """What is wrong is named, and no secret is."""
+
+    @pytest.mark.parametrize('rest, named', [
+        ('@h/?heartbeat_rate=often', ["heartbeat_rate", "'often'"]),
+        ('@h/?ssl=maybe', ['ssl ', "'maybe'"]),
+        ('@h/?kombu_reconnect_delay=0&ssl=maybe', ['ssl ', "'maybe'"]),
+        ('@h/?hartbeat_rate=2', ['hartbeat_rate',
+                                 '[oslo_messaging_rabbit]']),
+        ('@h/?kombu_failover_strategy=any', ['kombu_failover_strategy']),
+        ('@h:port/', ['the port of a host']),
+        ('@h:99999/', ['the port of a host']),
+        ('@h:-1/', ['the port of a host']),
+        ('@[::1/', ['a [ or ] stands alone']),
+        ('/x@h/', ['a /, ? or # of the password']),
+        ('?x@h/', ['a /, ? or # of the password']),
+        ('#x@h/', ['a /, ? or # of the password']),
+        (',x@h/', ['a comma of a password'])])
+    def test_a_part_that_is_wrong_is_named_at_load(self, rest, named):
+        with pytest.raises(exceptions.ConfigError) as caught:
+            broker(f'rabbit://u:sesame{rest}')
+        for text in ('o: ', *named):
+            assert text in str(caught.value)
+        assert 'sesame' not in str(caught.value)
+
+    def test_a_piece_of_a_password_is_not_taken_for_an_option(self):
+        with pytest.raises(exceptions.ConfigError) as caught:
+            broker('rabbit://u:12?ses=ame@h/v')
+        assert 'a ? of the password' in str(caught.value)
+        assert 'ses=' not in str(caught.value)
+        assert 'ame@' not in str(caught.value)
+
+    def test_no_driver(self):
+        with pytest.raises(exceptions.ConfigError, match='no driver://'):
+            broker('//u:sesame@h')
+
+    @pytest.mark.parametrize('url', [
+        'rabbit://h/v@w', 'rabbit://u:p@h:0/', 'rabbit://u:p@[::1]:5672/v',
+        'rabbit://u:p@h/?ssl=1&heartbeat_rate=3&ssl_ca_file=/a@b',
+        'rabbit:///v', 'fake://h/?any=thing', 'kombu+memory:///'])
+    def test_what_oslo_messaging_can_use_is_no_error(self, url):
+        broker(url)
+
+    @pytest.mark.parametrize('host', ['a..b', '.a', 64 * 'x',
+                                      64 * 'x' + '.example'])
+    def test_a_bad_label_is_an_unknown_host(self, host):
+        result = broker(f'rabbit://u:sesame@{host}:1/').probe()
+        assert result.reason == failures.UNKNOWN_HOST
+        assert 'sesame' not in result.detail
+
+    @pytest.mark.parametrize('credentials, named', [
+        ('u:ses%2Fame', 'the password of host 1'),
+        ('ses%2Fame:p', 'the username of host 1')])
+    def test_a_slash_that_the_driver_loses(self, credentials, named,
+                                           monkeypatch):
+        def unknown(*args, **kwargs):
+            raise socket.gaierror(-2, 'Name or service not known')
+        monkeypatch.setattr(socket, 'getaddrinfo', unknown)
+        target = broker(f'rabbit://{credentials}@127.0.0.1:1/')
+        result = target.probe()
+        assert (result.reason, named in result.detail) == (
+            queue_target.BAD_URL, True)
+        assert 'ses' not in result.detail and 'ame/' not in result.detail
+
+    def test_a_slash_is_not_to_blame_for_all(self):
+        target = broker('rabbit://u:ses%2Fame@127.0.0.1:1/')
+        assert target.reason(
+            ConnectionRefusedError()) == failures.CONNECTION_REFUSED
+
+    @pytest.mark.parametrize('line', [
+        'heartbeat_rate = often', 'ssl = maybe',
+        'rabbit_stream_fanout = true', 'rpc_conn_pool_size = 1'])
+    def test_an_option_of_the_service(self, tmp_path, line):
+        (tmp_path / 'conf').write_text(
+            f'[oslo_messaging_rabbit]\n{line}\n')
+        conf = cfg.ConfigOpts()
+        conf(['--config-file', str(tmp_path / 'conf')], project='x')
+        result = broker('rabbit://u:p@127.0.0.1:1/', conf).probe()
+        assert result.reason == base.MISCONFIGURED
+        assert line.split()[0] in result.detail
 
 
 class TestFilesOfTLS:
