@@ -59,14 +59,21 @@ class Connected(abc.ABC):
     def describe(self, exc: BaseException) -> str:
         """An exception of :meth:`ask` for admins, without secrets."""
 
+    def lost(self, exc: BaseException) -> bool:
+        """Whether an exception of :meth:`ask` means a lost connection.
+
+        Asked only of a connection that an earlier probe has used.
+        """
+        return self.reason(exc) == failures.CONNECTION_LOST
+
     def probe(self) -> report.Result:
         """Look at the backend once; one thread at a time."""
         kept = self.connected
-        result = self._attempt()
-        if kept and result.reason == failures.CONNECTION_LOST:
+        result, again = self._attempt(kept)
+        if again:
             # A connection that was closed while nobody looked says nothing
             # about the backend as it is now.
-            result = self._attempt()
+            result, _ = self._attempt(kept=False)
         return result
 
     def overdue(self) -> tuple[str, str]:
@@ -82,17 +89,19 @@ class Connected(abc.ABC):
         """Give back what :meth:`probe` has opened."""
         self.drop()
 
-    def _attempt(self) -> report.Result:
+    def _attempt(self, kept: bool) -> tuple[report.Result, bool]:
+        """What was found, and whether a new connection may find another."""
         started_at = time.monotonic()
         try:
-            return self.ask()
+            return self.ask(), False
         except Exception as exc:
             elapsed = time.monotonic() - started_at
             self.drop()
-            return report.Result.failed(
-                failures.unless_timed_out(self.reason(exc), elapsed,
-                                          self.bound),
-                self.describe(exc))
+            reason = failures.unless_timed_out(self.reason(exc), elapsed,
+                                               self.bound)
+            # What has used up its time has none left for another attempt.
+            again = kept and reason != failures.NO_ANSWER and self.lost(exc)
+            return report.Result.failed(reason, self.describe(exc)), again
 
 
 class ConnectedPlugin(base.ProbePlugin):

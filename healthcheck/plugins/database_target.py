@@ -25,6 +25,7 @@ from sqlalchemy import pool
 from healthcheck import exceptions
 from healthcheck.plugins import connected
 from healthcheck.plugins import dialects
+from healthcheck.plugins import failures
 from healthcheck import redact
 from healthcheck import report
 
@@ -114,7 +115,14 @@ class DatabaseTarget(connected.Connected):
                 pass
 
     def reason(self, exc: BaseException) -> str:
-        return self._dialect.reason(exc)
+        reason = self._dialect.reason(exc)
+        if reason == failures.FAILED and _invalidated(exc):
+            return failures.CONNECTION_LOST
+        return reason
+
+    def lost(self, exc: BaseException) -> bool:
+        return (_invalidated(exc) or super().lost(exc)
+                or self._dialect.lost(exc))
 
     def describe(self, exc: BaseException) -> str:
         url = self._dialect.url
@@ -122,6 +130,12 @@ class DatabaseTarget(connected.Connected):
             url.host or url.database or '')
         cause = getattr(exc, 'orig', None) or exc
         return self._redact(f'{where}: {type(cause).__name__}: {cause}')
+
+
+def _invalidated(exc: BaseException) -> bool:
+    """Whether SQLAlchemy takes it for the end of a connection."""
+    return any(getattr(link, 'connection_invalidated', False)
+               for link in failures.chain(exc))
 
 
 def _parse(option: str, text: str) -> engine.URL:

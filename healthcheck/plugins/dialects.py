@@ -101,6 +101,13 @@ class Dialect:
                 or failures.text_reason(exc, self.phrases)
                 or failures.FAILED)
 
+    def lost(self, exc: BaseException) -> bool:
+        """Whether a connection that worked is gone.
+
+        For what neither SQLAlchemy knows nor :meth:`reason` tells.
+        """
+        return False
+
 
 class MySQL(Dialect):
     """MySQL, MariaDB, Percona XtraDB and Galera clusters."""
@@ -124,6 +131,7 @@ class MySQL(Dialect):
         2006: failures.CONNECTION_LOST,
         2013: failures.CONNECTION_LOST,
         2055: failures.CONNECTION_LOST,
+        4031: failures.CONNECTION_LOST,
         3032: NOT_READY,
     }
     # mysqlclient names the errno of a failed connect in words alone.
@@ -151,6 +159,11 @@ class MySQL(Dialect):
         # Where there is no PyMySQL, this cannot be imported.
         from healthcheck.plugins import mysql_tls
         return mysql_tls.Connection(*args, **kwargs)
+
+    def lost(self, exc: BaseException) -> bool:
+        # CR_SSL_CONNECTION_ERROR: a fault of TLS during a connect, but
+        # mysqlclient gives it for a connection that ended later, too.
+        return any(link.args[:1] == (2026,) for link in failures.chain(exc))
 
     def ask(self, connection: sqlalchemy.Connection,
             tolerance: Tolerance) -> Result:
@@ -234,6 +247,9 @@ class PostgreSQL(Dialect):
         'server closed the connection': failures.CONNECTION_LOST,
         'connection reset': failures.CONNECTION_LOST,
         'could not receive data': failures.CONNECTION_LOST,
+        'eof detected': failures.CONNECTION_LOST,
+        'closed unexpectedly': failures.CONNECTION_LOST,
+        'unexpected eof': failures.CONNECTION_LOST,
     }
     _roles = 'role "'
 

@@ -81,7 +81,8 @@ def network_reason(exc: BaseException,
         if isinstance(link, TimeoutError):
             return NO_ANSWER
         if isinstance(link, (ConnectionResetError, BrokenPipeError,
-                             ConnectionAbortedError, EOFError)):
+                             ConnectionAbortedError, EOFError,
+                             ssl.SSLEOFError, ssl.SSLZeroReturnError)):
             return CONNECTION_LOST
         if isinstance(link, OSError) and link.errno in _UNREACHABLE:
             return UNREACHABLE
