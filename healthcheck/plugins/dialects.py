@@ -35,6 +35,7 @@ READ_ONLY = 'READ ONLY'
 IN_RECOVERY = 'IN RECOVERY'
 NOT_READY = 'NOT READY'
 NOT_SYNCED = 'NOT SYNCED'
+NO_SERVER_BEHIND_PROXY = 'NO SERVER BEHIND PROXY'
 CORRUPT = 'CORRUPT'
 
 Result = report.Result
@@ -220,8 +221,33 @@ class MySQL(Dialect):
 class PostgreSQL(Dialect):
     """PostgreSQL with psycopg2 or psycopg 3."""
 
+    # https://www.postgresql.org/docs/current/errcodes-appendix.html
+    codes = {
+        '25006': READ_ONLY,
+        '25P03': failures.CONNECTION_LOST,  # idle in a transaction
+        '25P04': failures.CONNECTION_LOST,  # transaction_timeout
+        '28000': failures.LOGIN_REFUSED,
+        '28P01': failures.LOGIN_REFUSED,
+        '3D000': NO_SUCH_DATABASE,
+        '42501': failures.PERMISSION_DENIED,
+        '53300': failures.TOO_MANY_CONNECTIONS,
+        '55P03': failures.NO_ANSWER,  # lock_timeout
+        '57014': failures.NO_ANSWER,  # statement_timeout
+        '57P01': failures.CONNECTION_LOST,  # an administrator's doing
+        '57P02': failures.CONNECTION_LOST,  # another session has crashed
+        '57P03': NOT_READY,
+        '57P04': NO_SUCH_DATABASE,  # dropped
+        '57P05': failures.CONNECTION_LOST,  # idle_session_timeout
+        'XX001': CORRUPT,
+        'XX002': CORRUPT,
+    }
+    # What poolers give with a text of their own: PgBouncer the first for
+    # all that it says, pgcat the second, Odyssey the others.
+    vague_codes = frozenset({'08P01', '58000', '08000', '08001', '08003',
+                             '08004', '08006'})
     # libpq has no code for what fails during a connect; these are its own
-    # words and the server's.
+    # words, the server's, and those of the poolers PgBouncer, Odyssey, pgcat
+    # and Pgpool-II. What a server has told a pooler comes first.
     phrases = {
         'connection refused': failures.CONNECTION_REFUSED,
         'no such file or directory': failures.CONNECTION_REFUSED,
@@ -230,21 +256,43 @@ class PostgreSQL(Dialect):
         'timeout expired': failures.NO_ANSWER,
         'connection timeout': failures.NO_ANSWER,
         'statement timeout': failures.NO_ANSWER,
-        'password authentication failed': failures.LOGIN_REFUSED,
+        'authentication failed': failures.LOGIN_REFUSED,
         'no password supplied': failures.LOGIN_REFUSED,
         'no pg_hba.conf entry': failures.LOGIN_REFUSED,
+        'pg_hba.conf rejects': failures.LOGIN_REFUSED,
         'is not permitted to log in': failures.LOGIN_REFUSED,
-        'too many clients': failures.TOO_MANY_CONNECTIONS,
+        'login rejected': failures.LOGIN_REFUSED,
+        'no such user': failures.LOGIN_REFUSED,
+        'too many client': failures.TOO_MANY_CONNECTIONS,
+        'too many active clients': failures.TOO_MANY_CONNECTIONS,
         'too many connections': failures.TOO_MANY_CONNECTIONS,
+        'no more connections allowed': failures.TOO_MANY_CONNECTIONS,
         'remaining connection slots': failures.TOO_MANY_CONNECTIONS,
         'permission denied': failures.PERMISSION_DENIED,
         'is not currently accepting connections': NO_SUCH_DATABASE,
         'does not exist': NO_SUCH_DATABASE,
+        'no such database': NO_SUCH_DATABASE,
+        '" is disabled': NO_SUCH_DATABASE,
+        'no pool configured': NO_SUCH_DATABASE,
+        'not accepting connections': NOT_READY,
+        'not yet accepting connections': NOT_READY,
+        'recovery mode': NOT_READY,
         'starting up': NOT_READY,
+        'cannot connect to server': NO_SERVER_BEHIND_PROXY,
+        'server login failed': NO_SERVER_BEHIND_PROXY,
+        'server login has been failing': NO_SERVER_BEHIND_PROXY,
+        '(server down)': NO_SERVER_BEHIND_PROXY,
+        'remote server': NO_SERVER_BEHIND_PROXY,
+        'could not get connection from the pool': NO_SERVER_BEHIND_PROXY,
+        'all backend nodes are down': NO_SERVER_BEHIND_PROXY,
+        'query_wait_timeout': failures.NO_ANSWER,
+        'query timeout': failures.NO_ANSWER,
+        'client_login_timeout': failures.NO_ANSWER,
         'shutting down': failures.CONNECTION_LOST,
         'terminating connection': failures.CONNECTION_LOST,
         'no route to host': failures.UNREACHABLE,
         'server closed the connection': failures.CONNECTION_LOST,
+        'server conn crashed': failures.CONNECTION_LOST,
         'connection reset': failures.CONNECTION_LOST,
         'could not receive data': failures.CONNECTION_LOST,
         'eof detected': failures.CONNECTION_LOST,
@@ -287,6 +335,12 @@ class PostgreSQL(Dialect):
         return Result.ok()
 
     def reason(self, exc: BaseException) -> str:
+        for link in failures.chain(exc):
+            # psycopg 3 has the one, psycopg2 the other.
+            code = getattr(link, 'sqlstate', None) or getattr(
+                link, 'pgcode', None)
+            if code and code not in self.vague_codes:
+                return self.codes.get(code, failures.FAILED)
         for link in failures.chain(exc):
             if self._roles in str(link) and 'does not exist' in str(link):
                 return failures.LOGIN_REFUSED

@@ -128,3 +128,25 @@ def test_in_recovery(one_database: databases.Database) -> None:
         # Its clients stay connected while it becomes a primary.
         strict.passes()
         strict.answers_at_once()
+
+
+def test_standby_that_answers_nobody(database: databases.Database) -> None:
+    with database.service(timeout=5.0, fall=1) as service:
+        service.passes()
+        database.server.standby(hot=False)
+        # The restart shows too: wait for what comes of it.
+        service.wait_for(503, 'DATABASE: NOT READY')
+        service.stays('DATABASE: NOT READY', 0.5)
+
+
+def test_database_that_accepts_no_connections(
+        database: databases.Database) -> None:
+    with database.service() as service:
+        service.passes()
+        database.server.sql(f'ALTER DATABASE "{database.name}"'
+                            ' ALLOW_CONNECTIONS false')
+        database.server.disconnect_user(database.user)
+        service.fails('DATABASE: NO SUCH DATABASE')
+        database.server.sql(f'ALTER DATABASE "{database.name}"'
+                            ' ALLOW_CONNECTIONS true')
+        service.passes()

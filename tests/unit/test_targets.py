@@ -21,6 +21,8 @@ from amqp import method_framing
 from kombu import exceptions as kombu_exceptions
 from oslo_config import cfg
 import oslo_messaging
+from psycopg import errors
+import psycopg2
 from pymysql import connections
 import pytest
 import sqlalchemy
@@ -156,6 +158,79 @@ class TestReasons:
     def test_of_mysql(self, code, reason):
         made = target_of('mysql+pymysql://h/db')
         assert made.reason(RuntimeError(code, 'text')) == reason
+
+    @pytest.mark.parametrize('text, reason', [
+        ('the database system is starting up', dialects.NOT_READY),
+        ('the database system is in recovery mode', dialects.NOT_READY),
+        ('the database system is not accepting connections\n'
+         'DETAIL:  Hot standby mode is disabled.', dialects.NOT_READY),
+        ('the database system is not yet accepting connections\n'
+         'DETAIL:  Consistent recovery state has not been yet reached.',
+         dialects.NOT_READY),
+        ('database "d" is not currently accepting connections',
+         dialects.NO_SUCH_DATABASE),
+        ('database "d" does not exist', dialects.NO_SUCH_DATABASE),
+        ('role "u" does not exist', failures.LOGIN_REFUSED),
+        ('Peer authentication failed for user "u"', failures.LOGIN_REFUSED),
+        ('pg_hba.conf rejects connection for host "h", user "u"',
+         failures.LOGIN_REFUSED),
+        ('no such database: d', dialects.NO_SUCH_DATABASE),
+        ('database "d" is disabled', dialects.NO_SUCH_DATABASE),
+        ('No pool configured for database: "d", user: "u"',
+         dialects.NO_SUCH_DATABASE),
+        ('No such user: u', failures.LOGIN_REFUSED),
+        ('SASL authentication failed', failures.LOGIN_REFUSED),
+        ('login rejected', failures.LOGIN_REFUSED),
+        ('no more connections allowed (max_client_conn)',
+         failures.TOO_MANY_CONNECTIONS),
+        ('too many active clients for user', failures.TOO_MANY_CONNECTIONS),
+        ('pgbouncer cannot connect to server',
+         dialects.NO_SERVER_BEHIND_PROXY),
+        ('server login has been failing, try again later '
+         '(server_login_retry)', dialects.NO_SERVER_BEHIND_PROXY),
+        ('client_login_timeout (server down)',
+         dialects.NO_SERVER_BEHIND_PROXY),
+        ('server login failed: FATAL password authentication failed for '
+         'user "u"', failures.LOGIN_REFUSED),
+        ('failed to get remote server connection',
+         dialects.NO_SERVER_BEHIND_PROXY),
+        ('could not get connection from the pool - AllServersDown',
+         dialects.NO_SERVER_BEHIND_PROXY),
+        ('client_login_timeout', failures.NO_ANSWER),
+        ('query_wait_timeout', failures.NO_ANSWER),
+        ('something new', failures.FAILED)])
+    def test_of_postgresql_and_its_poolers(self, text, reason):
+        made = target_of('postgresql+psycopg2://h/db')
+        fault = psycopg2.OperationalError(
+            f'connection to server at "h", port 5432 failed: FATAL:  {text}')
+        assert made.reason(fault) == reason
+        # What poolers give as the code of all that they say.
+        assert made.reason(errors.ProtocolViolation(text)) == reason
+
+    @pytest.mark.parametrize('fault, reason', [
+        (errors.InvalidPassword, failures.LOGIN_REFUSED),
+        (errors.InvalidAuthorizationSpecification, failures.LOGIN_REFUSED),
+        (errors.InvalidCatalogName, dialects.NO_SUCH_DATABASE),
+        (errors.TooManyConnections, failures.TOO_MANY_CONNECTIONS),
+        (errors.InsufficientPrivilege, failures.PERMISSION_DENIED),
+        (errors.ReadOnlySqlTransaction, dialects.READ_ONLY),
+        (errors.QueryCanceled, failures.NO_ANSWER),
+        (errors.LockNotAvailable, failures.NO_ANSWER),
+        (errors.AdminShutdown, failures.CONNECTION_LOST),
+        (errors.CrashShutdown, failures.CONNECTION_LOST),
+        (errors.CannotConnectNow, dialects.NOT_READY),
+        (errors.DatabaseDropped, dialects.NO_SUCH_DATABASE),
+        (errors.IdleSessionTimeout, failures.CONNECTION_LOST),
+        (errors.DataCorrupted, dialects.CORRUPT),
+        (errors.UndefinedTable, failures.FAILED)])
+    def test_of_postgresql_by_its_code(self, fault, reason):
+        # Whatever the words, and in whatever language.
+        made = target_of('postgresql+psycopg://h/db')
+        assert made.reason(fault('relation "no such user: t" existe pas, '
+                                 'does not exist')) == reason
+        of_psycopg2 = RuntimeError('does not exist')
+        of_psycopg2.pgcode = fault.sqlstate
+        assert made.reason(of_psycopg2) == reason
 
 
 class TestTransportURL:

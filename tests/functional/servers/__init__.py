@@ -19,12 +19,13 @@ from tests.functional.servers.mariadb import MariaDB
 from tests.functional.servers.network import RefusedPort
 from tests.functional.servers.network import Relay
 from tests.functional.servers.network import SilentListener
+from tests.functional.servers.pgbouncer import PgBouncer
 from tests.functional.servers.postgresql import PostgreSQL
 from tests.functional.servers.process import free_port
 from tests.functional.servers.process import ServerError
 from tests.functional.servers.process import wait_until
 from tests.functional.servers.rabbitmq import RabbitMQ
 
-__all__ = ['GaleraNode', 'HAProxy', 'Keystone', 'MariaDB', 'PostgreSQL',
-           'RabbitMQ', 'RefusedPort', 'Relay', 'ServerError',
+__all__ = ['GaleraNode', 'HAProxy', 'Keystone', 'MariaDB', 'PgBouncer',
+           'PostgreSQL', 'RabbitMQ', 'RefusedPort', 'Relay', 'ServerError',
            'SilentListener', 'free_port', 'wait_until']

@@ -47,6 +47,7 @@ class PostgreSQL(process.Server):
         super().__init__()
         self.data = self.directory / 'data'
         self.max_connections = max_connections
+        self.hot_standby = True
         self._connection: psycopg2.extensions.connection | None = None
         self._lock = threading.Lock()
 
@@ -70,6 +71,7 @@ class PostgreSQL(process.Server):
                     'fsync': 'off',
                     'full_page_writes': 'off', 'shared_buffers': '8MB',
                     'autovacuum': 'off',
+                    'hot_standby': 'on' if self.hot_standby else 'off',
                     'max_wal_senders': 0, 'wal_level': 'replica',
                     # Leave nothing in /dev/shm after a crash.
                     'dynamic_shared_memory_type': 'mmap',
@@ -81,8 +83,9 @@ class PostgreSQL(process.Server):
     def ready(self) -> bool:
         try:
             return self.sql('SELECT 1') == [(1,)]
-        except psycopg2.Error:
-            return False
+        except psycopg2.Error as exc:
+            return not self.hot_standby and (
+                'Hot standby mode is disabled' in str(exc))
 
     def disconnect(self) -> None:
         with self._lock:
@@ -95,6 +98,10 @@ class PostgreSQL(process.Server):
 
     def heal(self) -> None:
         self.thaw()
+        if not self.hot_standby:
+            self.stop()
+            self.hot_standby = True
+            self.start()
         if self.running and self.ready() and self.in_recovery:
             self.promote()
         super().heal()
@@ -164,9 +171,13 @@ class PostgreSQL(process.Server):
     def in_recovery(self) -> bool:
         return self.sql('SELECT pg_is_in_recovery()') == [(True,)]
 
-    def standby(self) -> None:
-        """Restart as a standby: it answers, but takes no writes."""
+    def standby(self, hot: bool = True) -> None:
+        """Restart as a standby.
+
+        :param hot: whether it answers, without taking writes
+        """
         self.stop()
+        self.hot_standby = hot
         (self.data / 'standby.signal').touch()
         self.start()
 
