@@ -45,6 +45,10 @@ LOG = logging.getLogger(__name__)
 # How many tokens a process has Keystone check at once. More are not queued:
 # they would hold the threads that balancers are answered with.
 _AT_ONCE = 2
+# How many callers of a process wait, in all, for a token that another caller
+# is having checked. With those above that is how many threads of a server
+# can be held by callers who have not shown who they are.
+_WAITING = 2
 # Seconds for one request to Keystone. The service's own limit, which is none
 # by default, holds where it is shorter.
 _TIMEOUT = 3
@@ -117,6 +121,7 @@ class Tokens:
         self._wall_clock = wall_clock
         self._lock = threading.Lock()
         self._checking: dict[bytes, futures.Future[Outcome]] = {}
+        self._waiting = 0
         self._valid: cachetools.TTLCache[bytes, Outcome] = (
             cachetools.TTLCache(_REMEMBERED, max(0, min(
                 _VALID_FOR, section.token_cache_time)), clock))
@@ -155,11 +160,12 @@ class Tokens:
                 if len(self._checking) >= _AT_ONCE:
                     return refusals.BUSY
                 mine = self._checking[key] = futures.Future()
-        if checking is not None:
-            try:
-                return checking.result(_PATIENCE)
-            except futures.TimeoutError:
+            elif self._waiting >= _WAITING:
                 return refusals.BUSY
+            else:
+                self._waiting += 1
+        if checking is not None:
+            return self._wait(checking)
         outcome: Outcome = refusals.AWAY
         try:
             if self._cache_key in environ:
@@ -172,6 +178,16 @@ class Tokens:
                 del self._checking[key]
             mine.set_result(outcome)
         return outcome
+
+    def _wait(self, checking: futures.Future[Outcome]) -> Outcome:
+        """What another caller is told about the same token."""
+        try:
+            return checking.result(_PATIENCE)
+        except futures.TimeoutError:
+            return refusals.BUSY
+        finally:
+            with self._lock:
+                self._waiting -= 1
 
     def _remember(self, key: bytes, outcome: Outcome) -> None:
         if outcome is refusals.AWAY:

@@ -15,6 +15,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent import futures
 import contextlib
 import datetime
 import itertools
@@ -298,6 +299,21 @@ def test_a_flood_while_keystone_is_frozen(keystone, gated, log):
     assert len(slow) == 2
     assert max(slow) < BOUND
     assert next(numbers) > 100
+
+
+def test_many_with_one_token_while_keystone_is_frozen(
+        keystone, gated, log, monkeypatch):
+    """Most are answered while it is checked: they hold no thread."""
+    monkeypatch.setattr(tokens, '_PATIENCE', 60.0)
+    keystone.freeze()
+    with futures.ThreadPoolExecutor(8) as pool:
+        asked = [pool.submit(gated.page, 'detail', 'bogus')
+                 for _ in range(8)]
+        pages = [each.result() for each in futures.as_completed(asked)]
+    # The first five come while one asks and two wait, who are told later
+    # that Keystone is away.
+    assert [dict(page.headers)['Retry-After'] for page in pages] == [
+        '1'] * 5 + ['5'] * 3
 
 
 @pytest.fixture(scope='module')

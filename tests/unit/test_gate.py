@@ -504,15 +504,59 @@ def test_a_flood_is_not_queued(slow, make):
     assert _ask(made, 'detail', 'good2') == 200
 
 
-def test_who_comes_with_the_same_token_shares_the_answer(slow, make):
+def _busy(asked, count):
+    """Those of ``asked`` that are answered while Keystone is silent."""
+    answered = futures.as_completed(asked, 30)
+    busy = {next(answered) for _ in range(count)}
+    assert {each.result() for each in busy} == {503}
+    return busy
+
+
+def _rest(asked, busy):
+    return [each.result(30) for each in asked if each not in busy]
+
+
+def test_few_who_come_with_the_same_token_share_the_answer(
+        slow, make, monkeypatch):
+    monkeypatch.setattr(tokens, '_PATIENCE', 60.0)
     made = make()
     with futures.ThreadPoolExecutor(20) as pool:
         asked = [pool.submit(_ask, made, 'refresh', 'good', 'POST')
                  for _ in range(20)]
-        _wait(lambda: slow.asked)
+        # One asks Keystone and two wait for it. The rest are not held.
+        busy = _busy(asked, 17)
         slow.answering.set()
-        assert [each.result(30) for each in asked] == [200] * 20
+        assert _rest(asked, busy) == [200] * 3
     assert slow.asked == ['good']
+
+
+def test_those_that_wait_are_counted_over_all_tokens(slow, make,
+                                                     monkeypatch):
+    monkeypatch.setattr(tokens, '_PATIENCE', 60.0)
+    made = make()
+    with futures.ThreadPoolExecutor(12) as pool:
+        asked = [pool.submit(_ask, made, 'detail', f'bogus{n % 2}')
+                 for n in range(12)]
+        busy = _busy(asked, 8)
+        assert _ask(made) == 401
+        slow.answering.set()
+        assert _rest(asked, busy) == [401] * 4
+
+
+def test_a_place_to_wait_is_given_back(slow, make, monkeypatch):
+    made = make()
+    with futures.ThreadPoolExecutor(4) as pool:
+        monkeypatch.setattr(tokens, '_PATIENCE', 0.0)
+        asked = [pool.submit(_ask, made, 'detail', 'good')]
+        _wait(lambda: slow.asked)
+        for _ in range(10):
+            assert _ask(made, 'detail', 'good') == 503
+        monkeypatch.setattr(tokens, '_PATIENCE', 60.0)
+        asked += [pool.submit(_ask, made, 'detail', 'good')
+                  for _ in range(3)]
+        busy = _busy(asked, 1)
+        slow.answering.set()
+        assert _rest(asked, busy) == [200] * 3
 
 
 def test_nobody_waits_for_another_one_for_long(slow, make, monkeypatch):
