@@ -19,12 +19,11 @@ import contextlib
 import dataclasses
 import errno
 import ipaddress
-import logging
 import os
 import socket
 import stat
 import threading
-from typing import Any, TYPE_CHECKING
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from _typeshed import wsgi
@@ -34,18 +33,6 @@ _UNIX = 'unix:'
 # Who could connect to a UNIX socket has been told by its mode. For the rest
 # he is taken for one of this host.
 _SELF = '127.0.0.1'
-
-_SETTINGS = {
-    'threads': 4,
-    # select() knows no descriptor above 1023.
-    'asyncore_use_poll': True,
-    'channel_timeout': 30,
-    'max_request_header_size': 64 * 1024,
-    'max_request_body_size': 64 * 1024,
-    # The marks that a proxy leaves tell who may see what; waitress would
-    # take them away.
-    'clear_untrusted_proxy_headers': False,
-}
 
 
 class ListenError(Exception):
@@ -124,7 +111,7 @@ class Listener:
         :raises ListenError: if there is no web server to do so
         """
         try:
-            import waitress
+            from healthcheck.serving import web
         except ImportError:
             raise ListenError(
                 'waitress is missing, which answers on the addresses of '
@@ -132,10 +119,7 @@ class Listener:
             ) from None
         if self.address.path:
             application = _from_here(application)
-        # It would log each poll that has to wait for another.
-        logging.getLogger('waitress.queue').setLevel(logging.ERROR)
-        server: Any = waitress.create_server(
-            application, sockets=[self.socket], **_SETTINGS)
+        server = web.make_server(self.socket, application)
         threading.Thread(target=server.run, daemon=True,
                          name='healthcheck-listener').start()
 

@@ -31,6 +31,7 @@ import pytest
 from tests.functional import servers
 from tests.functional.servers import agent
 from tests.functional.servers import client
+from tests.functional.servers import slow
 from tests.functional.servers import wsgi
 from tests.functional import service
 
@@ -263,6 +264,42 @@ def test_answers_what_workers_answer(site: Site, start: Start) -> None:
         assert ask('/') == 'Not Found'
     assert running.curl('/healthcheck', '--head').startswith('HTTP/1.1 204')
     assert client.ask(running.port, version='1.0').status == 200
+
+
+@pytest.mark.parametrize('sources, pollers', [
+    # Where all of them come from one address, another caller from there is
+    # answered, too: those that have waited longest make room.
+    (1, ['127.0.0.3', '127.0.1.1']), (200, ['127.0.0.3'])])
+def test_slow_callers_hold_up_nobody(site: Site, start: Start, sources: int,
+                                     pollers: list[str]) -> None:
+    """A thousand, who send a byte now and then and come back if closed."""
+    running = start()
+    wait_for(running, 'OK')
+    before = psutil.Process(running.pid).num_fds()
+    with slow.SlowCallers(
+            1000, socket.AF_INET, (running.host, running.port),
+            lambda number: (f'127.0.1.{number % sources + 1}', 0)) as callers:
+        servers.wait_until(lambda: callers.sent > 10_000, 'they are slow', 60)
+        for source in pollers:
+            for _ in range(5):
+                assert client.ask(running.port, source=source).text == 'OK'
+        assert running.curl() == 'OK'
+        # Of 1,000 that try, and what answers hold at the moment.
+        assert psutil.Process(running.pid).num_fds() < before + 300
+    text = running.log.read_text()
+    assert 'Traceback' not in text
+    assert text.count('have waited longest are closed') == 1
+
+
+def test_slow_users_of_the_socket_hold_up_nobody(site: Site,
+                                                 start: Start) -> None:
+    running = start()
+    wait_for(running, 'OK')
+    with slow.SlowCallers(1000, socket.AF_UNIX,
+                          str(running.socket_path)) as callers:
+        servers.wait_until(lambda: callers.sent > 10_000, 'they are slow', 60)
+        assert client.ask(running.port).text == 'OK'
+        assert running.curl() == 'OK'
 
 
 def test_admins_are_those_on_the_host(site: Site, start: Start) -> None:

@@ -30,6 +30,7 @@ from healthcheck.cmd import agent as command
 from healthcheck.cmd import main
 from healthcheck import exceptions
 from healthcheck import report
+from healthcheck import serving
 from healthcheck.serving import agent
 from healthcheck.serving import listening
 from healthcheck.serving import systemd
@@ -170,6 +171,8 @@ def test_an_address_that_is_taken():
 
 def test_without_a_web_server(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, 'waitress', None)
+    monkeypatch.delitem(sys.modules, 'healthcheck.serving.web', raising=False)
+    monkeypatch.delattr(serving, 'web', raising=False)
     listener = listening.Listener(listening.Address('127.0.0.1', 0))
     with listener.socket, pytest.raises(
             listening.ListenError, match=r'openstack-healthcheck\[agent\]'):

@@ -40,10 +40,11 @@ class Answer:
 
 def ask(port: int, path: str = '/healthcheck', method: str = 'GET',
         body: bytes = b'', *, version: str = '1.1', timeout: float = 30.0,
-        **headers: str) -> Answer:
+        source: str = '', **headers: str) -> Answer:
     """Ask, and wait for the server to end the connection.
 
     :param timeout: how long to wait for more, in seconds
+    :param source: the address to ask from
     :raises OSError: if the connection ends without an answer
     """
     lines = [f'{method} {path} HTTP/{version}']
@@ -54,7 +55,9 @@ def ask(port: int, path: str = '/healthcheck', method: str = 'GET',
     if body:
         lines.append(f'Content-Length: {len(body)}')
     data = b''
-    with socket.create_connection(('127.0.0.1', port), timeout) as server:
+    with socket.create_connection(
+            ('127.0.0.1', port), timeout,
+            (source, 0) if source else None) as server:
         server.sendall('\r\n'.join([*lines, '', '']).encode() + body)
         while more := server.recv(65536):
             data += more
