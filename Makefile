@@ -1,5 +1,8 @@
 # make demo       run the demonstration (needs Python and pip only)
+# make check      lint and unit tests, in two minutes
 # make test       everything CI checks: lint, docs, unit and functional tests
+# make newest     the same with the newest release of everything
+# make constraints  pin the newest releases, for all but make newest
 # make soak       ten minutes of faults at random (SOAK_SECONDS, SOAK_SEED)
 # make benchmark  measure the cost of a health check under load
 # make docs       build the documentation
@@ -8,12 +11,30 @@
 
 PYTHON ?= python3
 VENV := .venv
+NEWEST := .venv-newest
 BIN := $(VENV)/bin
 ARGS ?=
+# Empty to install the newest releases instead of those in constraints files.
+PINNED := yes
+
+# pip install, into $(1), with the constraints $(2) if there are any. A pip
+# before 25.3 builds packages with the first variable, later ones with the
+# second.
+install = $(if $(PINNED),PIP_CONSTRAINT=$(2) PIP_BUILD_CONSTRAINT=$(2)) \
+    $(1)/bin/pip install -q
+# An empty virtual environment.
+define environment
+$(PYTHON) -m venv $(1)
+$(install) --upgrade pip setuptools
+endef
+pins = $(if $(PINNED),$(1))
 
 .DELETE_ON_ERROR:
-.PHONY: demo test lint unit oldest functional soak benchmark docs clean \
-        test-packages benchmark-packages
+.PHONY: demo check test lint unit oldest functional soak benchmark docs clean \
+        test-packages benchmark-packages environments newest-environments \
+        newest constraints
+
+check: lint unit
 
 # One after the other, so that the tests have the machine to themselves.
 test:
@@ -32,19 +53,21 @@ lint: $(VENV)/test-installed
 	$(BIN)/reno -q lint
 
 # A leaked socket or file is a failure here. Not so with real drivers, some
-# of which leak one when a connection fails.
+# of which leak one when a connection fails. ARGS='-n 0' for a debugger.
 unit: $(VENV)/test-installed
-	$(BIN)/python -m pytest tests/unit -W error::ResourceWarning \
+	$(BIN)/python -m pytest tests/unit -n 2 -W error::ResourceWarning \
 	    -W error::pytest.PytestUnraisableExceptionWarning $(ARGS)
 
 # The unit tests once more, with the oldest releases that we promise.
 oldest: $(VENV)-oldest/installed
-	$(VENV)-oldest/bin/python -m pytest tests/unit $(ARGS)
+	$(VENV)-oldest/bin/python -m pytest tests/unit -n 2 $(ARGS)
 
 # Two at a time, each with servers of its own: they wait more than they work.
+# A line for each cause that tests were skipped for.
 functional: $(VENV)/test-installed $(VENV)-nova/installed
 	HEALTHCHECK_NOVA_VENV=$(VENV)-nova \
-	    $(BIN)/python -m pytest tests/functional -n 2 --dist loadfile $(ARGS)
+	    $(BIN)/python -m pytest tests/functional -n 2 --dist loadfile \
+	    -rfEs $(ARGS)
 
 soak: $(VENV)/test-installed
 	$(BIN)/python -m pytest tests/soak -s $(ARGS)
@@ -56,43 +79,64 @@ docs: $(VENV)/docs-installed
 	$(BIN)/sphinx-build -W --keep-going -b html doc/source doc/build/html
 
 clean:
-	rm -rf $(VENV) $(VENV)-oldest $(VENV)-nova build dist doc/build *.egg-info \
+	rm -rf $(VENV) $(VENV)-oldest $(VENV)-nova \
+	    $(NEWEST) $(NEWEST)-oldest $(NEWEST)-nova build dist doc/build *.egg-info \
 	    .eggs .hypothesis .mypy_cache .pytest_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The package with what it needs at run time. A stamp is younger than all
 # that it was made from, so nothing is installed twice.
-$(VENV)/installed: requirements.txt setup.cfg setup.py pyproject.toml
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install -q -e '.[demo]'
+$(VENV)/installed: requirements.txt setup.cfg setup.py pyproject.toml \
+    $(call pins,constraints.txt)
+	$(call environment,$(VENV),constraints.txt)
+	$(call install,$(VENV),constraints.txt) -e '.[demo]'
 	touch $@
 
 $(VENV)/bindep-installed: $(VENV)/installed
-	$(BIN)/pip install -q bindep
+	$(call install,$(VENV),constraints.txt) bindep
 	touch $@
 
 # The system packages come first: drivers are compiled against them.
 $(VENV)/test-installed: $(VENV)/installed test-requirements.txt | test-packages
-	$(BIN)/pip install -q -r test-requirements.txt
+	$(call install,$(VENV),constraints.txt) -r test-requirements.txt
 	touch $@
 
 $(VENV)/docs-installed: $(VENV)/installed doc/requirements.txt
-	$(BIN)/pip install -q -r doc/requirements.txt
+	$(call install,$(VENV),constraints.txt) -r doc/requirements.txt
 	touch $@
 
 $(VENV)-oldest/installed: requirements.txt test-requirements.txt \
-    oldest-constraints.txt setup.cfg | test-packages
-	$(PYTHON) -m venv $(VENV)-oldest
-	$(VENV)-oldest/bin/pip install -q -c oldest-constraints.txt \
-	    -e . -r test-requirements.txt
+    oldest-requirements.txt setup.cfg $(call pins,oldest-constraints.txt) \
+    | test-packages
+	$(call environment,$(VENV)-oldest,oldest-constraints.txt)
+	$(call install,$(VENV)-oldest,oldest-constraints.txt) \
+	    -e . -r test-requirements.txt -r oldest-requirements.txt
 	touch $@
 
 # Apart from ours, so that Nova's requirements and ours do not bind each other:
 # in a deployment, too, nova-manage is another program.
-$(VENV)-nova/installed: nova-requirements.txt
-	$(PYTHON) -m venv $(VENV)-nova
-	$(VENV)-nova/bin/pip install -q -r nova-requirements.txt
+$(VENV)-nova/installed: nova-requirements.txt \
+    $(call pins,nova-constraints.txt)
+	$(call environment,$(VENV)-nova,nova-constraints.txt)
+	$(call install,$(VENV)-nova,nova-constraints.txt) -r nova-requirements.txt
 	touch $@
+
+environments: $(VENV)/test-installed $(VENV)/docs-installed \
+    $(VENV)-oldest/installed $(VENV)-nova/installed
+
+# From scratch, so that nothing of another day is left in them.
+newest-environments:
+	rm -rf $(NEWEST) $(NEWEST)-oldest $(NEWEST)-nova
+	$(MAKE) VENV=$(NEWEST) PINNED= environments
+
+newest: newest-environments
+	$(MAKE) VENV=$(NEWEST) PINNED= test
+
+constraints: newest-environments
+	tools/freeze.sh $(NEWEST) constraints.txt
+	tools/freeze.sh $(NEWEST)-oldest oldest-constraints.txt
+	tools/freeze.sh $(NEWEST)-nova nova-constraints.txt
+	tools/system-packages.sh $(NEWEST)/bin/bindep > system-packages.txt
 
 test-packages: $(VENV)/bindep-installed
 	tools/install-packages.sh $(BIN)/bindep test

@@ -6,6 +6,9 @@
 #
 # No service that comes with a package is started: the tests run private
 # servers, and a machine that runs the tests should not end up with daemons.
+#
+# Then name those whose version is not the one in system-packages.txt. That is
+# no failure: Debian keeps no old versions that one could install instead.
 
 set -euo pipefail
 
@@ -13,8 +16,20 @@ bindep=$1
 profile=$2
 cd "$(dirname "$0")/.."
 
+compare() {
+    local differ
+    differ=$(tools/system-packages.sh "$bindep" |
+        awk 'NR == FNR { tested[$1] = $2; next }
+             $1 in tested && tested[$1] != $2 {
+                 printf " %s %s (%s)", $1, $2, tested[$1] }' \
+            system-packages.txt -)
+    if [ -n "$differ" ]; then
+        echo "not the versions that were tested:$differ" >&2
+    fi
+}
+
 # bindep exits with 1 if something is missing, and lists it.
-missing=$("$bindep" -b "$profile") && exit 0
+missing=$("$bindep" -b "$profile") && { compare; exit 0; }
 if ! command -v apt-get > /dev/null; then
     echo "please install: $missing" >&2
     exit 1
@@ -39,3 +54,4 @@ $sudo apt-get update -qq
 $sudo env DEBIAN_FRONTEND=noninteractive \
     apt-get install -y -qq --no-install-recommends $missing < /dev/null
 "$bindep" -b "$profile"
+compare
