@@ -21,6 +21,7 @@ import dataclasses
 import enum
 import functools
 import json
+import math
 import types
 import typing
 from typing import Any, TypeVar
@@ -42,6 +43,8 @@ def load(kind: type[T], data: bytes) -> T:
         made: T = _typed(kind, json.loads(data))
     except RecursionError:
         raise ValueError('nested too deeply') from None
+    except OverflowError:
+        raise ValueError('a number is too large') from None
     return made
 
 
@@ -77,9 +80,11 @@ def _typed(kind: Any, value: Any) -> Any:
     if issubclass(kind, enum.Enum):
         return kind(value)
     if kind is float and type(value) is int:
-        return float(value)
+        value = float(value)
     if type(value) is not kind:
         raise ValueError(f'{value!r:.40} is not a {kind}')
+    if kind is float and not math.isfinite(value):
+        raise ValueError(f'{value} is not a time or a duration')
     return value
 
 

@@ -14,6 +14,7 @@
 
 import dataclasses
 import json
+import math
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -71,11 +72,70 @@ def bad(**changed):
     bad(prober=[]), bad(checks=[{**GOOD['checks'][0], 'status': 7}]),
     bad(checks=[{**GOOD['checks'][0], 'critical': 1}]),
     bad(checks=[{**GOOD['checks'][0], 'name': None}]),
-    b'[' * 100_000,
+    b'[' * 100_000, bad(refreshed_at=10 ** 400), b'9' * 5000,
+    bad(checks=[{**GOOD['checks'][0], 'ttl': 10 ** 400}]),
+    bad(checks=[{**GOOD['checks'][0], 'status': []}]),
+    *(json.dumps(GOOD).replace('30.0', number).encode() for number in (
+        '1e999', '-1e999', 'NaN', 'Infinity', '-Infinity')),
 ])
 def test_anything_else_is_refused(data):
     with pytest.raises(ValueError):
         codec.load(report.Report, data)
+
+
+odd = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text()
+    | st.sampled_from([10 ** 400, -10 ** 400, 1e308, 2 ** 63]),
+    lambda inner: (st.lists(inner, max_size=3)
+                   | st.dictionaries(st.text(), inner, max_size=3)),
+    max_leaves=5)
+
+
+def places(value):
+    """All that can be replaced in what was read: (container, key)."""
+    keys = (value if isinstance(value, dict)
+            else range(len(value)) if isinstance(value, list) else ())
+    for key in keys:
+        yield value, key
+        yield from places(value[key])
+
+
+def numbers(value):
+    if isinstance(value, float):
+        yield value
+    elif isinstance(value, tuple):
+        for one in value:
+            yield from numbers(one)
+    elif dataclasses.is_dataclass(value):
+        for field in dataclasses.fields(value):
+            yield from numbers(getattr(value, field.name))
+
+
+def refused_or_finite(data):
+    try:
+        read = codec.load(report.Report, data)
+    except ValueError:
+        return
+    assert all(map(math.isfinite, numbers(read)))
+
+
+@given(reports, st.data())
+def test_a_report_with_another_value_somewhere(published, data):
+    value = json.loads(codec.dump(published))
+    for _ in range(data.draw(st.integers(1, 3))):
+        container, key = data.draw(st.sampled_from(list(places(value))))
+        container[key] = data.draw(odd)
+    refused_or_finite(json.dumps(value).encode())
+
+
+@given(reports, st.data())
+def test_a_report_with_other_bytes_somewhere(published, data):
+    text = codec.dump(published)
+    begin = data.draw(st.integers(0, len(text)))
+    end = data.draw(st.integers(begin, min(len(text), begin + 20)))
+    refused_or_finite(text[:begin] + data.draw(
+        st.binary(max_size=8) | st.sampled_from([b'1e999', b'NaN'])
+    ) + text[end:])
 
 
 def test_a_field_that_is_missing_is_refused():
