@@ -22,11 +22,17 @@ out at its next beat, before it probes or publishes anything.
 
 A lock that a forked child has inherited outlives its prober; the lease ends
 that too.
+
+Where the file system keeps whole seconds, a sign of life looks older than it
+is; the lease is longer there by as much.
 """
 
 from __future__ import annotations
 
+import collections
 from collections.abc import Callable
+from collections.abc import Sequence
+import contextlib
 import fcntl
 import os
 import re
@@ -34,15 +40,24 @@ import time
 
 from healthcheck.host import statefiles
 
-_FORGOTTEN = 24 * 3600 * 10 ** 9
-"""Files of others without a sign of life for so long are removed."""
+FORGOTTEN = 600 * 10 ** 9
+"""Nanoseconds after which the files of a group are removed that is gone.
+
+A service that is restarted within this time goes on with its history. Each
+change of its configuration leaves the files of a group.
+"""
+
+_OURS = re.compile(r'([0-9a-f]{32})\.'
+                   r'(?:(\d{1,15})\.(?:lock|tmp)|report|detail|ask)')
+"""The names that this package gives to files; others are not touched."""
 
 
 class Election:
     """One process's part in it. Used by one thread.
 
     :param directory: where the locks are
-    :param key: which election: those with the same one elect one prober
+    :param key: which election: those with the same one elect one prober; 32
+        hexadecimal digits
     :param lease: seconds without a sign of life that depose a prober
     :param clock: monotonic nanoseconds, the same for all of a host
     """
@@ -87,7 +102,7 @@ class Election:
         try:
             os.utime(descriptor, ns=(now, now))
             if self._is_named(descriptor, generation) and (
-                    not self._exists(generation + 1)):
+                    self._find(generation + 1) is None):
                 return True
         except OSError:
             pass
@@ -95,21 +110,21 @@ class Election:
         return False
 
     def resign(self) -> None:
-        """Let another process be the prober."""
+        """Let another process be the prober; leave nothing open."""
         held, self._held = self._held, None
         if held is not None:
             os.close(held[0])
+        self._directory.close()
 
     def _take(self, generation: int, create: bool = False) -> bool:
-        path = self._path(generation)
-        flags = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC
+        name = self._name_of(generation)
         try:
-            descriptor = os.open(path, flags | (os.O_CREAT if create else 0),
-                                 0o600)
+            descriptor = self._directory.open(
+                name, os.O_RDWR | (os.O_CREAT if create else 0))
         except FileNotFoundError:
             return False  # a new prober has just removed it
         except OSError as exc:
-            raise statefiles.Unusable(f'{path}: {exc.strerror}') from None
+            raise self._unusable(name, exc) from None
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -117,7 +132,7 @@ class Election:
             return False
         except OSError as exc:
             os.close(descriptor)
-            raise statefiles.Unusable(f'{path}: {exc.strerror}') from None
+            raise self._unusable(name, exc) from None
         self._held = descriptor, generation
         # While we took it, it may have been removed, and a later one made.
         return self.beat()
@@ -129,36 +144,42 @@ class Election:
             # A time of day, which is later than any monotonic clock: whoever
             # made the file has not come to its first beat.
             beat = self._seen.setdefault(generation, now)
-        return beat < now - self._lease
+        return beat + self._directory.resolution < now - self._lease
 
     def clean_up(self) -> None:
-        """Remove what earlier generations, and dead elections, have left."""
-        for name in self._directory.names():
-            key, *rest = name.split('.')
-            if key == self._key:
-                if len(rest) == 2 and rest[0] != str(self.generation):
-                    self._directory.remove(name)
-            elif rest[-1:] == ['lock'] and self._is_dead(name):
-                for other in self._directory.names():
-                    if other.startswith(f'{key}.'):
-                        self._directory.remove(other)
+        """Remove what earlier generations, and dead elections, have left.
 
-    def _is_dead(self, name: str) -> bool:
+        :raises statefiles.Unusable: if the directory cannot be read
+        """
+        groups = collections.defaultdict(list)
+        for match in map(_OURS.fullmatch, self._directory.names()):
+            if match:
+                groups[match[1]].append(match)
+        for match in groups.pop(self._key, ()):
+            if match[2] and match[2] != str(self.generation):
+                self._directory.remove(match[0])
+        for matches in groups.values():
+            self._remove_if_dead([match[0] for match in matches])
+
+    def _remove_if_dead(self, names: Sequence[str]) -> None:
         now = self._clock()
-        try:
-            descriptor = os.open(self._directory.join(name), os.O_RDWR
-                                 | os.O_NOFOLLOW | os.O_CLOEXEC)
-        except OSError:
-            return False
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            beat = os.fstat(descriptor).st_mtime_ns
-            # Later than now: from before the host was started.
-            return not now - _FORGOTTEN < beat <= now
-        except OSError:
-            return False
-        finally:
-            os.close(descriptor)
+        # Later than now: from before the host was started.
+        if any(now - FORGOTTEN < self._directory.stamp(name) <= now
+               for name in names):
+            return
+        with contextlib.ExitStack() as stack:
+            for name in names:
+                if name.endswith('.lock'):
+                    try:
+                        descriptor = self._directory.open(name, os.O_RDWR)
+                        stack.callback(os.close, descriptor)
+                        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    except OSError:
+                        return  # somebody holds it
+            # Nobody can take a lock while its file is being removed, and who
+            # has opened that in time finds out at the first beat.
+            for name in names:
+                self._directory.remove(name)
 
     def _generations(self) -> list[int]:
         return [int(match[1]) for match in map(
@@ -166,15 +187,16 @@ class Election:
 
     def _is_named(self, descriptor: int, generation: int) -> bool:
         """Whether the file of that name is the one that we hold."""
-        return os.path.samestat(
-            os.fstat(descriptor),
-            os.stat(self._path(generation), follow_symlinks=False))
+        found = self._find(generation)
+        return (found is not None and self._directory.is_named()
+                and os.path.samestat(os.fstat(descriptor), found))
 
-    def _exists(self, generation: int) -> bool:
-        return os.path.lexists(self._path(generation))
+    def _find(self, generation: int) -> os.stat_result | None:
+        return self._directory.stat(self._name_of(generation))
 
-    def _path(self, generation: int) -> str:
-        return self._directory.join(self._name_of(generation))
+    def _unusable(self, name: str, exc: OSError) -> statefiles.Unusable:
+        return statefiles.Unusable(
+            f'{self._directory.join(name)}: {exc.strerror}')
 
     def _name_of(self, generation: int) -> str:
         return f'{self._key}.{generation}.lock'

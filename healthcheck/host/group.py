@@ -104,7 +104,7 @@ def identity(view: config.View, names: Sequence[str]) -> str:
     def add(*parts: object) -> None:
         digest.update(repr(parts).encode())
     # Monotonic times mean nothing on another host, or after a restart.
-    add('host', boot_id())
+    add('host', clock_id())
     add('checks', *names)
     add('section', *sorted((key, str(value))
                            for key, value in view.section.items()
@@ -136,3 +136,16 @@ def boot_id() -> str:
         return pathlib.Path(BOOT_ID).read_text().strip()
     except OSError:  # not Linux, or hidden
         return ''
+
+
+def clock_id() -> str:
+    """Which monotonic clock this process reads.
+
+    Each start of a host has one of its own, and so has each time namespace:
+    time_namespaces(7) moves CLOCK_MONOTONIC by an offset.
+    """
+    try:
+        namespace = os.readlink('/proc/self/ns/time')
+    except OSError:  # Linux before 5.6 has one for all
+        namespace = ''
+    return f'{boot_id()} {namespace}'

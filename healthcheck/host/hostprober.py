@@ -100,6 +100,10 @@ class HostProber(prober.Prober):
             return
         self._looked_at = now
         try:
+            if self._told is not None and self._told.stale(now):
+                # Where threads do not run, nobody else finds out that the
+                # directory was moved away, and another one made.
+                self._sharing.directory.follow()
             self._look()
         except sharing.Unusable:
             pass  # the thread sees it too, and does something about it

@@ -14,8 +14,12 @@
 
 A reader takes no lock: the file is replaced whole, and a request asks for
 its time of modification and no more. That time is the monotonic clock's at
-publication, so that it is new each time, and no report can come after one
-that is younger.
+publication, so that it is new each time. It is in the file too, exact, and no
+report can come after one that is younger.
+
+Where the file system keeps whole seconds, two reports can have the same time
+of modification. One that was read while a second one could still get its time
+is read again.
 """
 
 from __future__ import annotations
@@ -33,6 +37,9 @@ from healthcheck import report
 Unusable = statefiles.Unusable
 
 _FORMAT = 1
+
+_NOT_ASKED = 0
+"""The stamp of the file of questions when all are answered."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -63,11 +70,13 @@ class Sharing:
         self._brief = f'{self._key}.report'
         self._full = f'{self._key}.detail'
         self._ask = f'{self._key}.ask'
-        self._seen = 0
+        self._written: tuple[int, int] | None = None
+        self._seen: tuple[int, int] | None = None
+        self._read_at = 0
         self._newest = 0.0
         self._rejected: Unusable | None = None
         self._shown: report.Report | None = None
-        self._answered = 0
+        self._cleaned_at = 0
 
     def elect(self) -> bool:
         """Become the prober, if there is none.
@@ -76,12 +85,11 @@ class Sharing:
         """
         if not self._election.run():
             return False
-        self._election.clean_up()
         self._shown = None
-        self._answered = self._clock()
         try:
+            self._clean_up()
             # A full disk is found now, and not when there is a report.
-            self.directory.write(self._ask, bytes(4096), self._answered,
+            self.directory.write(self._ask, bytes(4096), _NOT_ASKED,
                                  self._through)
         except Unusable:
             self.resign()
@@ -99,8 +107,10 @@ class Sharing:
         if not self._election.beat():
             return False
         if self._shown is not None and (
-                self.directory.stamp(self._brief) != self._seen):
+                self.directory.version(self._brief) != self._written):
             self.publish(self._shown)
+        if self._clock() - self._cleaned_at > election.FORGOTTEN:
+            self._clean_up()
         return True
 
     def resign(self) -> None:
@@ -116,9 +126,10 @@ class Sharing:
         for name, shown in ((self._full, published),
                             (self._brief, published.brief())):
             envelope = _Envelope(_FORMAT, self._identity, stamp / 1e9, shown)
-            self.directory.write(name, codec.dump(envelope), stamp,
-                                 self._through)
-        self._seen, self._newest = stamp, stamp / 1e9
+            self._written = self.directory.write(
+                name, codec.dump(envelope), stamp, self._through)
+        self._seen, self._read_at = self._written, self._clock()
+        self._newest = stamp / 1e9
         self._shown = published
 
     def look(self) -> report.Report | None:
@@ -128,13 +139,15 @@ class Sharing:
 
         :raises Unusable: if there is one that cannot be used
         """
-        stamp = self.directory.stamp(self._brief)
-        if not stamp:
+        version = self.directory.version(self._brief)
+        if version is None:
+            self.directory.follow()
             return None
-        if stamp == self._seen:
+        if version == self._seen and self._is_settled(version[0]):
             if self._rejected is not None:
                 raise self._rejected
             return None
+        now = self._clock()
         try:
             found = self._read(self._brief)
             self._rejected = None
@@ -142,7 +155,7 @@ class Sharing:
             self._rejected = exc
             raise
         finally:
-            self._seen = stamp
+            self._seen, self._read_at = version, now
         if found is None or found.published_at <= self._newest:
             return None
         self._newest = found.published_at
@@ -164,12 +177,28 @@ class Sharing:
         self.directory.touch(self._ask, self._clock())
 
     def asked(self) -> bool:
-        """As the prober, whether somebody has asked since the last time."""
-        stamp = self.directory.stamp(self._ask)
-        if stamp == self._answered:
+        """As the prober, whether somebody has asked since the last time.
+
+        :raises Unusable: if that cannot be noted
+        """
+        asked_at = self.directory.stamp(self._ask)
+        if asked_at == _NOT_ASKED:
             return False
-        self._answered = stamp
+        # Who asks from here on is heard the next time. Who has asked before
+        # is served by what begins when this returns.
+        self.directory.touch(self._ask, _NOT_ASKED)
+        if not self._election.beat():
+            self.directory.touch(self._ask, asked_at)  # for the next prober
+            return False
         return True
+
+    def _clean_up(self) -> None:
+        self._cleaned_at = self._clock()
+        self._election.clean_up()
+
+    def _is_settled(self, stamp: int) -> bool:
+        """Whether nothing newer can have the stamp that was read."""
+        return self._read_at >= stamp + self.directory.resolution
 
     @property
     def _through(self) -> str:

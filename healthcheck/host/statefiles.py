@@ -10,26 +10,61 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""Files that the processes of one user share on one host."""
+"""Files that the processes of one user share on one host.
+
+The directory is held by a descriptor, and all is done by way of that: what
+was looked at once cannot be replaced by something else afterwards.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 import errno
 import os
 import stat
 
+from healthcheck.host import ancestors
+
 _MAX_SIZE = 64 * 2 ** 20
+
+_RESOLUTIONS = (1, 100, 10 ** 3, 10 ** 6, 10 ** 7, 10 ** 9, 2 * 10 ** 9)
+"""Nanoseconds between two file times that a file system can tell apart.
+
+1 for most; 100 for NTFS and SMB; 10 ** 9 for ext4 with inodes of 128 bytes.
+"""
+
+_TRIAL = 999_987_654_321
+"""A time, in nanoseconds, that each of these would keep as another one."""
 
 
 class Unusable(Exception):
     """Nothing can be shared there; the text says why, for the log."""
 
 
+class _Held:
+    """A directory that is open until the last one who uses it lets go.
+
+    A request may use it while the prober's thread opens another one: closed
+    any sooner, its number could be a different file's by then.
+    """
+
+    def __init__(self, descriptor: int, found: os.stat_result,
+                 resolution: int) -> None:
+        self.descriptor = descriptor
+        self.found = found
+        self.resolution = resolution
+
+    # Bound here: a module's names may be gone when the interpreter ends.
+    def __del__(self, close: Callable[[int], None] = os.close) -> None:
+        close(self.descriptor)
+
+
 class Directory:
-    """A directory that nobody else can look into or write to.
+    """A directory that nobody else can look into, write to or replace.
 
     It has to be on a local file system: over a network, locks and renames
-    cost more, and hang when the network does.
+    cost more, and hang when the network does. It is opened when it is first
+    used, and what is done afterwards is done in that one.
 
     :param parent: where it is made; that one has to exist
     """
@@ -38,62 +73,92 @@ class Directory:
         # A directory for each user: services with users of their own may
         # have the same lock_path.
         self.path = os.path.join(parent, f'healthcheck-{os.geteuid()}')
+        self._held: _Held | None = None
+
+    @property
+    def resolution(self) -> int:
+        """Nanoseconds that a stamp may be older than it was to be, plus 1.
+
+        :raises Unusable: if the directory cannot be had
+        """
+        return self._at().resolution
 
     def prepare(self) -> None:
         """Make it, if it is not there.
 
         :raises Unusable: if it cannot be had for us alone
         """
-        try:
-            try:
-                os.mkdir(self.path, 0o700)
-            except FileExistsError:
-                pass
-            found = os.lstat(self.path)
-        except OSError as exc:
-            raise Unusable(f'{self.path}: {exc.strerror}') from None
-        if not stat.S_ISDIR(found.st_mode):
-            raise Unusable(f'{self.path}: not a directory')
-        if found.st_uid != os.geteuid():
-            raise Unusable(f'{self.path}: belongs to user {found.st_uid}, '
-                           f'and this process to {os.geteuid()}')
-        if found.st_mode & 0o077:
-            raise Unusable(f'{self.path}: open to others (mode '
-                           f'{stat.S_IMODE(found.st_mode):o}; it must be '
-                           f'700)')
+        found = self._named()
+        if self._held is None or found is None or not os.path.samestat(
+                self._held.found, found):
+            self._held = self._open(make=True)
+        else:
+            self._judge(found)
+
+    def is_named(self) -> bool:
+        """Whether its path still leads to the one that is in use."""
+        held, found = self._held, self._named()
+        return (held is not None and found is not None
+                and os.path.samestat(held.found, found))
+
+    def follow(self) -> None:
+        """Use the one that its path leads to now."""
+        if not self.is_named():
+            self.close()
+
+    def close(self) -> None:
+        """Give its descriptor back, until it is used again."""
+        self._held = None
 
     def join(self, name: str) -> str:
         return os.path.join(self.path, name)
 
     def names(self) -> list[str]:
         """:raises Unusable: if the directory cannot be read"""
+        held = self._at()
+        if not self.is_named():
+            raise Unusable(f'{self.path}: no longer there')
         try:
-            return os.listdir(self.path)
+            return os.listdir(held.descriptor)
         except OSError as exc:
             raise Unusable(f'{self.path}: {exc.strerror}') from None
 
+    def open(self, name: str, flags: int) -> int:
+        """A descriptor of a file; a symbolic link is not followed.
+
+        :raises OSError: if it cannot be opened
+        :raises Unusable: if the directory cannot be had
+        """
+        held = self._at()
+        return os.open(name, flags | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600,
+                       dir_fd=held.descriptor)
+
     def write(self, name: str, data: bytes, stamp: int,
-              through: str) -> None:
+              through: str) -> tuple[int, int]:
         """Replace a file whole, so that nobody ever reads half of it.
 
         :param stamp: its time of modification, in nanoseconds
         :param through: the name it has until it is whole
+        :returns: its version
         :raises Unusable: if that is not possible, and nothing is changed
         """
+        held = self._at()
         try:
-            descriptor = os.open(
-                self.join(through), os.O_WRONLY | os.O_CREAT | os.O_TRUNC
-                | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+            descriptor = self.open(through,
+                                   os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
             try:
                 with open(descriptor, 'wb', closefd=False) as file:
                     file.write(data)
                 os.utime(descriptor, ns=(stamp, stamp))
+                version = _version(os.fstat(descriptor))
             finally:
                 os.close(descriptor)
-            os.rename(self.join(through), self.join(name))
+            os.rename(through, name, src_dir_fd=held.descriptor,
+                      dst_dir_fd=held.descriptor)
         except OSError as exc:
             self.remove(through)
             raise Unusable(f'{self.join(name)}: {exc.strerror}') from None
+        return version
 
     def read(self, name: str) -> tuple[bytes, int] | None:
         """(content, stamp); None if there is no such file.
@@ -101,9 +166,7 @@ class Directory:
         :raises Unusable: if it is not one that we can have written
         """
         try:
-            descriptor = os.open(
-                self.join(name), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
-                | os.O_CLOEXEC)
+            descriptor = self.open(name, os.O_RDONLY | os.O_NONBLOCK)
         except FileNotFoundError:
             return None
         except OSError as exc:
@@ -126,19 +189,33 @@ class Directory:
         finally:
             os.close(descriptor)
 
+    def stat(self, name: str) -> os.stat_result | None:
+        """What is known of a file, by one system call; None if not there."""
+        try:
+            held = self._at()
+            return os.stat(name, dir_fd=held.descriptor,
+                           follow_symlinks=False)
+        except (OSError, Unusable):
+            return None
+
     def stamp(self, name: str) -> int:
         """When it was last modified, in nanoseconds; 0 if it is not there."""
-        try:
-            return os.stat(self.join(name), follow_symlinks=False).st_mtime_ns
-        except OSError:
-            return 0
+        found = self.stat(name)
+        return 0 if found is None else found.st_mtime_ns
+
+    def version(self, name: str) -> tuple[int, int] | None:
+        """What changes whenever it is replaced; None if it is not there.
+
+        It begins with the stamp. Where stamps are coarse, two versions may
+        have the same one; of two that follow each other the inodes differ.
+        """
+        found = self.stat(name)
+        return None if found is None else _version(found)
 
     def touch(self, name: str, stamp: int) -> None:
         """:raises Unusable: if that is not possible"""
         try:
-            descriptor = os.open(
-                self.join(name), os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW
-                | os.O_CLOEXEC, 0o600)
+            descriptor = self.open(name, os.O_WRONLY | os.O_CREAT)
             try:
                 os.utime(descriptor, ns=(stamp, stamp))
             finally:
@@ -149,6 +226,76 @@ class Directory:
     def remove(self, name: str) -> None:
         """Remove a file, if it is there and can be removed."""
         try:
-            os.unlink(self.join(name))
-        except OSError:
+            held = self._at()
+            os.unlink(name, dir_fd=held.descriptor)
+        except (OSError, Unusable):
             pass
+
+    def _named(self) -> os.stat_result | None:
+        try:
+            return os.lstat(self.path)
+        except OSError:
+            return None
+
+    def _at(self) -> _Held:
+        """The one in use. It is open as long as what is returned is kept."""
+        held = self._held
+        if held is None:
+            held = self._held = self._open()
+        return held
+
+    def _open(self, make: bool = False) -> _Held:
+        try:
+            weakness = ancestors.weakness(os.path.dirname(self.path))
+            if weakness:
+                raise Unusable(f'{self.path}: {weakness}')
+            if make:
+                try:
+                    os.mkdir(self.path, 0o700)
+                except FileExistsError:
+                    pass
+            descriptor = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY
+                                 | os.O_NOFOLLOW | os.O_CLOEXEC)
+        except OSError as exc:
+            why = ('not a directory' if exc.errno in (errno.ENOTDIR,
+                                                      errno.ELOOP)
+                   else exc.strerror)
+            raise Unusable(f'{self.path}: {why}') from None
+        try:
+            found = os.fstat(descriptor)
+            self._judge(found)
+            return _Held(descriptor, found, self._measure(descriptor))
+        except BaseException:
+            os.close(descriptor)
+            raise
+
+    def _judge(self, found: os.stat_result) -> None:
+        if found.st_uid != os.geteuid():
+            raise Unusable(f'{self.path}: belongs to user {found.st_uid}, '
+                           f'and this process to {os.geteuid()}')
+        if found.st_mode & 0o077:
+            raise Unusable(f'{self.path}: open to others (mode '
+                           f'{stat.S_IMODE(found.st_mode):o}; it must be '
+                           f'700)')
+
+    def _measure(self, descriptor: int) -> int:
+        """The resolution of file times, seen in the directory's own one."""
+        for _ in range(10):
+            try:
+                os.utime(descriptor, ns=(_TRIAL, _TRIAL))
+                kept = os.fstat(descriptor).st_mtime_ns
+            except OSError:
+                # It can be read only. That is enough to follow a prober.
+                return _RESOLUTIONS[-1]
+            for resolution in _RESOLUTIONS:
+                if kept == _TRIAL - _TRIAL % resolution:
+                    return resolution
+            # Another process has made a file there between the two calls.
+        raise Unusable(f'{self.path}: its file system does not keep the time '
+                       f'of modification that a file is given (it makes '
+                       f'{_TRIAL} ns {kept}); choose another one for '
+                       f'[healthcheck]state_path, best in memory')
+
+
+def _version(found: os.stat_result) -> tuple[int, int]:
+    return found.st_mtime_ns, found.st_ino

@@ -14,13 +14,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from collections.abc import Iterator
+import contextlib
+import os
 import pathlib
 import shutil
+import signal
+import subprocess
+import sys
+import tempfile
 import time
 
 import pytest
 
+from healthcheck.host import election
+from healthcheck.host import statefiles
 from tests.functional import crowd as crowd_module
 from tests.functional import servers
 
@@ -113,3 +122,165 @@ def test_files_of_another_release(crowd: Crowd) -> None:
             path.write_bytes(b'{"format": 0}')
     notices(crowd)
     probers(crowd, 1)
+
+
+@pytest.fixture
+def coarse(tmp_path: pathlib.Path) -> Iterator[pathlib.Path]:
+    """A file system that keeps whole seconds."""
+    image, place = tmp_path / 'image', tmp_path / 'coarse'
+    image.write_bytes(b'')
+    os.truncate(image, 8 * 2 ** 20)
+    place.mkdir()
+    subprocess.run(['mkfs.ext4', '-q', '-I', '128', image], check=True,
+                   capture_output=True)
+    mounted = subprocess.run(['mount', '-o', 'loop', image, place],
+                             capture_output=True)
+    if mounted.returncode:
+        pytest.skip('nothing can be mounted here')
+    try:
+        yield place
+    finally:
+        subprocess.run(['umount', place], check=True)
+
+
+def test_whole_seconds(coarse: pathlib.Path) -> None:
+    """A prober that beats is not deposed, and what it says is heard."""
+    marker = coarse / 'marker'
+    marker.touch()
+    os.utime(marker, ns=(1_500_000_001, 1_500_000_001))
+    assert marker.stat().st_mtime_ns == 1_000_000_000
+    with crowd_module.Crowd(coarse / 'crowd', 4) as crowd:
+        crowd.all_say('200 OK')
+        begun = time.monotonic()
+        while time.monotonic() < begun + 6:
+            notices(crowd)
+        assert len({pid for pid, _ in crowd.probes()}) == 1
+        assert crowd.generation == 1
+        deposed = crowd.prober()
+        os.kill(deposed, signal.SIGSTOP)
+        try:
+            crowd.prober(after=time.monotonic(), besides=deposed)
+        finally:
+            os.kill(deposed, signal.SIGCONT)
+        notices(crowd)
+
+
+NOBODY = 65534
+
+
+@pytest.fixture
+def place() -> Iterator[pathlib.Path]:
+    """One that other users can reach; the tests' own they cannot."""
+    with tempfile.TemporaryDirectory(prefix='place-') as made:
+        os.chmod(made, 0o755)
+        yield pathlib.Path(made)
+
+
+def as_another_user(act: Callable[[], object]) -> str:
+    """What ``act`` fails with as the user nobody; empty if it does not."""
+    if os.geteuid():
+        pytest.skip('another user can be had by root only')
+    reading, writing = os.pipe()
+    child = os.fork()
+    if not child:
+        try:
+            os.setgroups([])
+            os.setgid(NOBODY)
+            os.setuid(NOBODY)
+            act()
+        except Exception as exc:
+            os.write(writing, repr(exc).encode())
+        os._exit(0)
+    os.close(writing)
+    with open(reading) as said:
+        failed = said.read()
+    os.waitpid(child, 0)
+    return failed
+
+
+def swap(place: pathlib.Path, other: pathlib.Path) -> None:
+    path, = place.glob('healthcheck-*')
+    path.rename(place / 'away')
+    path.symlink_to(other)
+
+
+def victim(place: pathlib.Path) -> election.Election:
+    directory = statefiles.Directory(str(place))
+    return election.Election(directory, '0' * 32, 1.0)
+
+
+@pytest.fixture
+def precious(place: pathlib.Path) -> pathlib.Path:
+    """A directory of the victim's, with a file that looks like one of ours."""
+    path = place / 'precious'
+    path.mkdir(0o700)
+    (path / f'{"0" * 32}.7.lock').write_text('unharmed')
+    (path / f'{"a" * 32}.7.lock').write_text('unharmed')
+    return path
+
+
+def test_another_user_replaces_it(place: pathlib.Path,
+                                  precious: pathlib.Path) -> None:
+    """The parent is made unsafe when the directory is in use already."""
+    state = place / 'state'
+    state.mkdir(0o755)
+    one = victim(state)
+    assert one.run()
+    state.chmod(0o777)
+    assert not as_another_user(lambda: swap(state, precious))
+    with contextlib.suppress(statefiles.Unusable):
+        one.clean_up()
+    assert sorted(path.read_text() for path in precious.iterdir()) == [
+        'unharmed', 'unharmed']
+    assert not one.beat()
+    with pytest.raises(statefiles.Unusable, match='others can replace it'):
+        one.run()
+
+
+def test_another_user_could_replace_it(place: pathlib.Path,
+                                       precious: pathlib.Path) -> None:
+    state = place / 'state'
+    state.mkdir()
+    state.chmod(0o777)
+    with pytest.raises(statefiles.Unusable, match=f'write to {state} '):
+        victim(state).run()
+    assert not list(state.iterdir())
+
+
+def test_another_user_cannot_replace_it_in_a_sticky_one(
+        place: pathlib.Path, precious: pathlib.Path) -> None:
+    state = place / 'state'
+    state.mkdir()
+    state.chmod(0o1777)
+    one = victim(state)
+    assert one.run()
+    assert 'PermissionError' in as_another_user(lambda: swap(state, precious))
+    assert one.beat()
+    one.resign()
+
+
+def test_another_user_was_there_first(place: pathlib.Path) -> None:
+    state = place / 'state'
+    state.mkdir()
+    state.chmod(0o1777)
+    path = state / f'healthcheck-{os.geteuid()}'
+    assert not as_another_user(lambda: path.mkdir(0o700))
+    with pytest.raises(statefiles.Unusable, match=f'to user {NOBODY}'):
+        victim(state).run()
+
+
+def test_a_time_namespace_of_its_own() -> None:
+    """Its monotonic clock says other times: it is in another group."""
+    command = [sys.executable, '-c', 'from healthcheck.host import group; '
+               'print(group.boot_id(), "|", group.clock_id())']
+
+    def run(*prefix: str) -> list[str]:
+        made = subprocess.run([*prefix, *command], capture_output=True,
+                              text=True)
+        if made.returncode and prefix:
+            pytest.skip(f'no time namespace can be made: {made.stderr}')
+        return made.stdout.strip().split(' | ')
+    boot, clock = run()
+    assert run() == [boot, clock]
+    other_boot, other = run('unshare', '--time', '--monotonic', '1000')
+    assert other_boot == boot and other != clock

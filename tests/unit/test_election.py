@@ -26,6 +26,7 @@ from healthcheck.host import election
 from healthcheck.host import statefiles
 
 LEASE = 4.0
+KEY, OTHER, DEAD, QUIET, LIVE = (digit * 32 for digit in '0abcd')
 
 
 class Clock:
@@ -40,11 +41,24 @@ def clock():
     return Clock()
 
 
+@pytest.fixture(params=[1, 1000, 10 ** 9, 2 * 10 ** 9])
+def resolution(request, monkeypatch):
+    """Seconds that a file system keeps times to."""
+    monkeypatch.setattr(os, 'utime', coarse(os.utime, request.param))
+    return request.param / 1e9
+
+
+def coarse(utime, resolution):
+    def truncated(file, ns):
+        utime(file, ns=tuple(time - time % resolution for time in ns))
+    return truncated
+
+
 @pytest.fixture
-def member(tmp_path, clock):
+def member(tmp_path, clock, resolution):
     made = []
 
-    def make(key='key'):
+    def make(key=KEY):
         made.append(election.Election(statefiles.Directory(str(tmp_path)),
                                       key, LEASE, clock))
         return made[-1]
@@ -63,7 +77,7 @@ def test_one_is_elected(member, files):
     one, other = member(), member()
     assert one.run() and not other.run()
     assert one.beat() and not other.beat()
-    assert files() == ['key.1.lock']
+    assert files() == [f'{KEY}.1.lock']
 
 
 def test_when_it_ends_another_one_is(member, files):
@@ -72,25 +86,26 @@ def test_when_it_ends_another_one_is(member, files):
     one.resign()
     assert not one.beat()
     assert other.run() and not one.run()
-    assert files() == ['key.1.lock']
+    assert files() == [f'{KEY}.1.lock']
 
 
 def test_those_of_another_key_elect_their_own(member):
-    assert member('nova').run() and member('glance').run()
+    assert member().run() and member(OTHER).run()
 
 
-def test_a_prober_that_gives_no_sign_of_life_is_deposed(member, clock, files):
+def test_a_prober_that_gives_no_sign_of_life_is_deposed(
+        member, clock, files, resolution):
     one, other, third = member(), member(), member()
     assert one.run()
     clock.now += LEASE
     assert not other.run()
-    clock.now += 0.1
+    clock.now += 0.1 + resolution
     assert other.run()
     assert not third.run()
     assert not one.beat()
     assert other.beat()
     other.clean_up()
-    assert files() == ['key.2.lock']
+    assert files() == [f'{KEY}.2.lock']
     assert not one.run()
 
 
@@ -103,29 +118,39 @@ def test_signs_of_life_keep_it(member, clock):
 
 
 def test_one_that_stops_before_its_first_sign_of_life(
-        member, clock, tmp_path):
+        member, clock, tmp_path, resolution):
     """Its file has the time of day still, which is later than the clock."""
     directory = statefiles.Directory(str(tmp_path))
     directory.prepare()
-    with open(directory.join('key.1.lock'), 'w') as lock:
+    with open(directory.join(f'{KEY}.1.lock'), 'w') as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         one = member()
         assert not one.run()
-        clock.now += LEASE + 0.1
+        clock.now += LEASE + 0.1 + resolution
         assert one.run()
         assert one.generation == 2
 
 
-def test_a_lock_that_a_child_has_inherited(member, clock):
+def test_a_lock_that_a_child_has_inherited(member, clock, resolution):
     """Its parent has died; it holds the lock and knows nothing of it."""
     one, other = member(), member()
     assert one.run()
     inherited = os.dup(one._held[0])
     one.resign()
     assert not other.run()
-    clock.now += LEASE + 0.1
+    clock.now += LEASE + 0.1 + resolution
     assert other.run()
     os.close(inherited)
+
+
+def test_signs_of_life_keep_it_for_a_long_time(member, clock):
+    """One that beats often is never deposed, however coarse times are."""
+    one, other = member(), member()
+    other._lease = one._lease = 10 ** 9
+    assert one.run()
+    for _ in range(100):
+        clock.now += 0.3
+        assert not other.run() and one.beat()
 
 
 def test_after_a_reboot(member, clock, files):
@@ -136,14 +161,14 @@ def test_after_a_reboot(member, clock, files):
     clock.now = 3.0
     other = member()
     assert other.run()
-    assert files() == ['key.1.lock']
+    assert files() == [f'{KEY}.1.lock']
 
 
 def test_a_directory_that_vanishes(member, tmp_path):
     one, other = member(), member()
     assert one.run()
     directory = pathlib.Path(statefiles.Directory(str(tmp_path)).path)
-    (directory / 'key.1.lock').unlink()
+    (directory / f'{KEY}.1.lock').unlink()
     directory.rmdir()
     assert other.run()
     assert not one.beat()
@@ -152,17 +177,17 @@ def test_a_directory_that_vanishes(member, tmp_path):
 def test_a_lock_that_is_removed_is_none(member, files):
     one, other = member(), member()
     assert one.run()
-    os.unlink(one._path(1))
+    os.unlink(one._directory.join(f'{KEY}.1.lock'))
     assert other.run()
     assert not one.beat() and other.beat()
 
 
 def test_what_is_left_behind_is_removed(member, clock, files, tmp_path):
-    dead, quiet, live = member('dead'), member('quiet'), member('live')
+    dead, quiet, live = member(DEAD), member(QUIET), member(LIVE)
     assert dead.run() and live.run() and quiet.run()
     directory = statefiles.Directory(str(tmp_path))
-    directory.write('dead.report', b'', 1, 'dead.1.tmp')
-    directory.touch('key.7.tmp', 1)
+    directory.write(f'{DEAD}.report', b'', 1, f'{DEAD}.1.tmp')
+    directory.touch(f'{KEY}.7.tmp', 1)
     dead.resign()
     clock.now += 24 * 3600 + 1
     quiet.beat()
@@ -170,7 +195,49 @@ def test_what_is_left_behind_is_removed(member, clock, files, tmp_path):
     one = member()
     assert one.run()
     one.clean_up()
-    assert files() == ['key.1.lock', 'live.1.lock', 'quiet.1.lock']
+    assert files() == [f'{KEY}.1.lock', f'{QUIET}.1.lock', f'{LIVE}.1.lock']
+
+
+def test_those_of_a_group_that_is_gone_are_removed_soon(member, clock, files):
+    dead, held = member(DEAD), member(QUIET)
+    assert dead.run() and held.run()
+    dead._directory.touch(f'{DEAD}.ask', 0)
+    dead._directory.touch(f'{OTHER}.ask', 0)  # nobody was ever elected
+    dead.resign()
+    one = member()
+    assert one.run()
+    clock.now += 540
+    one.clean_up()
+    assert f'{DEAD}.1.lock' in files()
+    clock.now += 80
+    one.clean_up()
+    # Who is stopped holds its lock still.
+    assert files() == [f'{KEY}.1.lock', f'{QUIET}.1.lock']
+    assert member(DEAD).run()
+
+
+@pytest.mark.parametrize('name', [
+    'f.1.lock', f'{DEAD}.lock', f'{DEAD}.1.lock.bak', f'{DEAD}.report.gz',
+    f'{DEAD}x.1.lock', f'{DEAD}.1.report', f'{KEY}.1.lock2', 'id_rsa',
+    f'{KEY}.old.lock', f'{KEY}.7.bak'])
+def test_what_is_not_ours_is_left_alone(member, clock, files, name):
+    one = member()
+    assert one.run()
+    one._directory.touch(name, 1)
+    one._directory.touch(f'{DEAD}.7.lock', 1)
+    one.clean_up()
+    assert files() == sorted([f'{KEY}.1.lock', name])
+
+
+def test_a_directory_that_is_moved_away(member, tmp_path):
+    """It is not deposed by anybody there; the others are elsewhere."""
+    one, other = member(), member()
+    assert one.run()
+    path = pathlib.Path(statefiles.Directory(str(tmp_path)).path)
+    path.rename(tmp_path / 'elsewhere')
+    assert other.run()
+    assert not one.beat() and not one.run()
+    assert other.beat()
 
 
 def test_no_descriptor_is_left_open(member):
@@ -189,8 +256,11 @@ def test_no_descriptor_is_left_open(member):
 class Elections(stateful.RuleBasedStateMachine):
     """Members come, stop for a while, go on, and die, in any order."""
 
-    @stateful.initialize()
-    def begin(self):
+    @stateful.initialize(resolution=st.sampled_from([1, 10 ** 9, 2 * 10 ** 9]))
+    def begin(self, resolution):
+        self.utime = os.utime
+        os.utime = coarse(os.utime, resolution)
+        self.lease = LEASE + resolution / 1e9
         self.place = tempfile.TemporaryDirectory()
         self.clock = Clock()
         self.running, self.stopped = [], []
@@ -199,7 +269,7 @@ class Elections(stateful.RuleBasedStateMachine):
     def come(self):
         if len(self.running) + len(self.stopped) < 5:
             self.running.append(election.Election(
-                statefiles.Directory(self.place.name), 'key', LEASE,
+                statefiles.Directory(self.place.name), KEY, LEASE,
                 self.clock))
 
     @stateful.rule(data=st.data(), where=st.sampled_from([0, 1]))
@@ -238,11 +308,12 @@ class Elections(stateful.RuleBasedStateMachine):
             for _ in range(2):
                 if any(one.run() for one in self.running):
                     break
-                self.clock.now += LEASE + 0.1
+                self.clock.now += self.lease + 0.1
             else:
                 assert any(one.run() for one in self.running)
 
     def teardown(self):
+        os.utime = self.utime
         for one in self.running + self.stopped:
             one.resign()
         self.place.cleanup()

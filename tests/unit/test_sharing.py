@@ -43,8 +43,17 @@ def clock():
     return Clock()
 
 
+@pytest.fixture(params=[1, 1000, 10 ** 9, 2 * 10 ** 9])
+def resolution(request, monkeypatch):
+    """Nanoseconds that a file system keeps times to."""
+    utime = os.utime
+    monkeypatch.setattr(os, 'utime', lambda file, ns: utime(
+        file, ns=tuple(time - time % request.param for time in ns)))
+    return request.param
+
+
 @pytest.fixture
-def member(tmp_path, clock):
+def member(tmp_path, clock, resolution):
     made = []
 
     def make(identity=IDENTITY):
@@ -75,6 +84,78 @@ def test_what_the_prober_publishes_is_read_once(member):
     assert other.look() is None
     one.publish(found(report.Status.FAIL))
     assert other.look() == found(report.Status.FAIL)
+
+
+def test_no_report_is_missed(member):
+    """However many there are in the time of one stamp."""
+    one, other, third = member(), member(), member()
+    one.elect()
+    for number in range(20):
+        published = found(history=None, latency=float(number))
+        one.publish(published)
+        assert other.look() == published
+        if number % 3 == 0:
+            assert third.look() == published
+
+
+def test_a_report_is_written_once(member, monkeypatch):
+    """A stamp that is not what was asked for is no other prober's."""
+    one = member()
+    one.elect()
+    one.publish(found())
+    monkeypatch.setattr(one, 'publish', None)
+    for _ in range(10):
+        one.look()
+        assert one.beat()
+
+
+def test_an_old_report_costs_one_call(member, clock, resolution, monkeypatch):
+    one, other = member(), member()
+    one.elect()
+    one.publish(found())
+    assert other.look() == found()
+    clock.now += 2 * resolution / 1e9
+    assert other.look() is None
+    monkeypatch.setattr(other.directory, 'read', None)
+    for _ in range(10):
+        assert other.look() is None
+
+
+def test_the_prober_looks_for_itself_and_still_puts_it_right(member):
+    """A request of its own process has seen the deposed one's report."""
+    one, other = member(), member()
+    one.elect()
+    one.publish(found(report.Status.FAIL))
+    other.publish(found())
+    one.look()
+    assert one.beat()
+    assert member().look() == found(report.Status.FAIL)
+
+
+def test_a_directory_that_is_made_again(member, tmp_path):
+    """A process without a thread follows the prober there."""
+    one, reader, other = member(), member(), member()
+    one.elect()
+    one.publish(found())
+    assert reader.look() == found()
+    pathlib.Path(one.directory.path).rename(tmp_path / 'elsewhere')
+    assert other.elect()
+    other.publish(found(report.Status.FAIL))
+    reader.directory.follow()
+    assert reader.look() == found(report.Status.FAIL)
+    assert not one.beat()
+
+
+def test_what_dead_groups_leave_is_removed_by_one_that_lives(member, clock):
+    one, dead = member(), member('b' * 64)
+    assert one.elect() and dead.elect()
+    dead.publish(found())
+    dead.resign()
+    for _ in range(7):
+        clock.now += 100
+        assert one.beat()
+    assert not [name for name in one.directory.names()
+                if name.startswith('b')]
 
 
 def test_what_admins_are_told_is_not_read_for_a_poll(member):
@@ -162,7 +243,20 @@ def test_whoever_asks_reaches_the_prober(member):
     third.ask()
     assert one.asked() and not one.asked()
     other.ask()
+    assert one.asked() and not one.asked()
+    other.ask()
     assert one.asked()
+
+
+def test_who_was_deposed_leaves_a_question_to_the_next(member, clock,
+                                                       resolution):
+    one, other, third = member(), member(), member()
+    one.elect()
+    clock.now += 4.1 + resolution / 1e9
+    assert other.elect()
+    third.ask()
+    assert not one.asked()
+    assert other.asked()
 
 
 def test_groups_do_not_meet(member):
@@ -247,6 +341,19 @@ class Test_identity:
         here = identity()
         monkeypatch.setattr(group_module, 'boot_id', lambda: 'another')
         assert identity() != here
+
+    def test_another_time_namespace_makes_another_one(self, identity,
+                                                      monkeypatch):
+        """Its monotonic clock may be ahead of ours, or behind."""
+        here = identity()
+        monkeypatch.setattr(os, 'readlink', lambda path: 'time:[1]')
+        assert identity() != here
+
+    def test_a_kernel_without_time_namespaces(self, monkeypatch):
+        def unknown(path):
+            raise FileNotFoundError(path)
+        monkeypatch.setattr(os, 'readlink', unknown)
+        assert group_module.clock_id().strip() == group_module.boot_id()
 
     def test_it_tells_no_secret(self, identity):
         assert 'secret' not in identity()

@@ -12,6 +12,7 @@
 
 """Nothing of somebody else's is read, and nothing is half written."""
 
+import errno
 import os
 import pathlib
 import resource
@@ -19,6 +20,7 @@ import stat
 
 import pytest
 
+from healthcheck.host import ancestors
 from healthcheck.host import statefiles
 
 
@@ -146,6 +148,180 @@ def test_a_directory_that_vanishes(directory):
     assert directory.read('a') is None
     directory.prepare()
     assert directory.names() == []
+
+
+def test_what_was_looked_at_stays_the_one_that_is_used(directory, tmp_path):
+    """Another one is put in its place between two calls."""
+    directory.write('a', b'ours', 1, 'a.tmp')
+    there = tmp_path / 'there'
+    there.mkdir(0o700)
+    (there / 'a').write_text('unharmed')
+    here(directory).rename(tmp_path / 'elsewhere')
+    here(directory).symlink_to(there)
+    assert directory.read('a') == (b'ours', 1)
+    assert directory.stamp('a') == 1
+    directory.write('b', b'x', 1, 'b.tmp')
+    directory.touch('c', 1)
+    directory.remove('a')
+    assert 'no longer there' in refused(directory.names)
+    assert sorted(path.name for path in there.iterdir()) == ['a']
+    assert (there / 'a').read_text() == 'unharmed'
+    assert 'not a directory' in refused(directory.prepare)
+
+
+@pytest.mark.parametrize('use', ['prepare', 'follow'])
+def test_one_that_was_made_again_is_used(directory, tmp_path, use):
+    directory.write('a', b'x', 1, 'a.tmp')
+    here(directory).rename(tmp_path / 'elsewhere')
+    another = statefiles.Directory(str(tmp_path))
+    another.prepare()
+    another.write('b', b'x', 1, 'b.tmp')
+    getattr(directory, use)()
+    assert directory.names() == ['b']
+
+
+NOBODY = 65534
+
+
+class Test_a_place_where_others_can_replace_it:
+    @pytest.fixture
+    def above(self, tmp_path):
+        made = tmp_path / 'above'
+        made.mkdir(0o755)
+        (made / 'place').mkdir(0o755)
+        return made
+
+    def prepare(self, place):
+        statefiles.Directory(str(place)).prepare()
+
+    @pytest.mark.parametrize('mode', [0o777, 0o775, 0o757, 0o2775])
+    @pytest.mark.parametrize('which', ['.', 'place'])
+    def test_written_to_by_others(self, above, which, mode):
+        (above / which).chmod(mode)
+        why = refused(lambda: self.prepare(above / 'place'))
+        assert f'can write to {above / which} (mode {mode:o})' in why
+        assert not list((above / 'place').iterdir())
+
+    @pytest.mark.parametrize('which', ['.', 'place'])
+    def test_somebody_elses(self, above, which):
+        os.chown(above / which, NOBODY, -1)
+        why = refused(lambda: self.prepare(above / 'place'))
+        assert f'user {NOBODY} can replace it' in why
+        assert str(above / which) in why
+
+    @pytest.mark.parametrize('mode', [0o1777, 0o755, 0o750, 0o700, 0o3775])
+    def test_safe(self, above, mode):
+        (above / 'place').chmod(mode)
+        self.prepare(above / 'place')
+
+    @pytest.mark.parametrize('where', ['/tmp', '/dev/shm', '/run'])
+    def test_usual(self, where):
+        assert not ancestors.weakness(where)
+
+    def test_behind_a_link(self, above, tmp_path):
+        (tmp_path / 'link').symlink_to('above/place')
+        self.prepare(tmp_path / 'link')
+        above.chmod(0o777)
+        assert str(above) in refused(
+            lambda: statefiles.Directory(str(tmp_path / 'link')).prepare())
+
+    def test_a_link_that_is_somebody_elses(self, above, tmp_path):
+        link = tmp_path / 'link'
+        link.symlink_to('above/place')
+        os.chown(link, NOBODY, -1, follow_symlinks=False)
+        assert f'owner of {link}' in refused(lambda: self.prepare(link))
+
+    def test_links_in_a_circle(self, tmp_path):
+        (tmp_path / 'a').symlink_to('b')
+        (tmp_path / 'b').symlink_to('a')
+        refused(lambda: self.prepare(tmp_path / 'a'))
+
+    def test_named_from_where_we_are(self, above, monkeypatch):
+        monkeypatch.chdir(above)
+        self.prepare('place')
+        above.chmod(0o777)
+        refused(lambda: self.prepare('place'))
+
+
+class Test_resolution:
+    @pytest.mark.parametrize('resolution', [1, 100, 1000, 10 ** 9,
+                                            2 * 10 ** 9])
+    def test_it_is_found(self, tmp_path, monkeypatch, resolution):
+        utime = os.utime
+        monkeypatch.setattr(os, 'utime', lambda file, ns: utime(
+            file, ns=tuple(time - time % resolution for time in ns)))
+        directory = statefiles.Directory(str(tmp_path))
+        directory.prepare()
+        assert directory.resolution == resolution
+
+    def test_a_file_is_made_there_meanwhile(self, tmp_path, monkeypatch):
+        utime, times = os.utime, []
+
+        def late(file, ns):
+            times.append(ns)
+            utime(file, ns=(10 ** 18, 10 ** 18) if len(times) < 5 else ns)
+        monkeypatch.setattr(os, 'utime', late)
+        directory = statefiles.Directory(str(tmp_path))
+        directory.prepare()
+        assert directory.resolution == 1
+
+    def test_times_that_are_not_kept(self, tmp_path, monkeypatch):
+        """As by FAT, which knows none before 1980."""
+        utime = os.utime
+        monkeypatch.setattr(os, 'utime', lambda file, ns: utime(
+            file, ns=(315532800 * 10 ** 9,) * 2))
+        directory = statefiles.Directory(str(tmp_path))
+        why = refused(directory.prepare)
+        assert 'does not keep the time' in why and 'state_path' in why
+
+    def test_a_place_to_read_only(self, directory, monkeypatch):
+        """Its reports can be followed."""
+        directory.write('a', b'x', 1, 'a.tmp')
+        directory.close()
+
+        def read_only(file, ns):
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+        monkeypatch.setattr(os, 'utime', read_only)
+        assert directory.read('a') == (b'x', 1)
+        assert directory.resolution == 2 * 10 ** 9
+
+
+def test_descriptors_do_not_grow(directory, tmp_path):
+    def held():
+        links = []
+        for number in os.listdir('/proc/self/fd'):
+            try:
+                links.append(os.readlink(f'/proc/self/fd/{number}'))
+            except OSError:  # that of the list
+                pass
+        return sum(link.startswith(str(tmp_path)) for link in links)
+    for number in range(50):
+        directory.prepare()
+        directory.touch('a', 1)
+        if number % 3 == 0:
+            here(directory).rename(tmp_path / str(number))
+        elif number % 3 == 1:
+            here(directory).chmod(0o755)
+            refused(directory.prepare)
+            directory.close()
+            refused(directory.prepare)
+            here(directory).chmod(0o700)
+        else:
+            directory.follow()
+        assert held() <= 1
+    directory.close()
+    assert held() == 0
+
+
+def test_what_a_request_costs(directory, monkeypatch):
+    directory.touch('a', 1)
+    calls = []
+    for name in ('stat', 'lstat', 'open', 'fstat'):
+        monkeypatch.setattr(os, name, lambda *args, _was=getattr(os, name),
+                            _name=name, **kwargs: (
+                                calls.append(_name), _was(*args, **kwargs))[1])
+    directory.version('a')
+    assert calls == ['stat']
 
 
 def test_no_descriptor_is_left_open(directory, tmp_path):

@@ -1,0 +1,62 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""Whether other users can put something else in the place of a directory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+import os
+import stat
+
+
+def weakness(directory: str) -> str:
+    """Why others can replace what is in a directory; empty if they cannot.
+
+    Those who can rename a thing that the path leads through can have it lead
+    elsewhere. That is the owner of each directory, the owner of each symbolic
+    link, and all who can write to a directory that is not sticky: in a sticky
+    one, only the owner of an entry can rename it (unlink(2), EPERM).
+
+    :raises OSError: if there is no such directory
+    """
+    os.stat(directory)  # a link that leads to itself ends here
+    trusted = {0, os.geteuid()}
+    # Not normalised: after a symbolic link, .. is not the directory before.
+    for path in _steps(os.path.join(os.getcwd(), directory)):
+        found = os.lstat(path)
+        mode = stat.S_IMODE(found.st_mode)
+        if found.st_uid not in trusted:
+            return (f'user {found.st_uid} can replace it, as the owner of '
+                    f'{path}; choose another place for '
+                    f'[healthcheck]state_path')
+        if stat.S_ISLNK(found.st_mode):
+            continue
+        if mode & (stat.S_IWGRP | stat.S_IWOTH) and not mode & stat.S_ISVTX:
+            return (f'others can replace it, as they can write to {path} '
+                    f'(mode {mode:o}); take that right from them, make it '
+                    f'sticky (chmod +t), or choose another place for '
+                    f'[healthcheck]state_path')
+    return ''
+
+
+def _steps(path: str) -> Iterator[str]:
+    """All that the kernel looks at to find a path, from the root on.
+
+    What is in a directory is looked at after the directory was handed out.
+    """
+    above = os.path.dirname(path)
+    if above != path:
+        yield from _steps(above)
+    yield path
+    if os.path.islink(path):
+        yield from _steps(os.path.join(above, os.readlink(path)))
