@@ -77,6 +77,7 @@ class Backends:
     def _make(self, name: str, plugin: Any,
               server_port: int) -> guard.Guarded:
         problems = self._view.problems
+        self._view.note_plugin(name, plugin)
         try:
             made = plugin(self._view, self._view.section)
             if not isinstance(made, base.ProbePlugin):

@@ -24,13 +24,16 @@ from collections.abc import Iterable
 from collections.abc import Mapping
 import contextlib
 import difflib
+import math
 import types
 from typing import Any
 
 from oslo_config import cfg
 
+from healthcheck import entrypoints
 from healthcheck import exceptions
 from healthcheck import opts
+from healthcheck import reading
 
 # What oslo.middleware reads in a section to find the service's configuration.
 PROJECT_KEYS = ('oslo_config_project', 'oslo_config_file',
@@ -62,7 +65,12 @@ class View:
 
     :ivar healthcheck: the values of the group, resolved once, so that
         reading one costs an attribute access
+    :ivar private: what a library gets in place of the service's
+        configuration, if it registers options where it reads them
     :ivar problems: what is wrong so far, a line for each thing
+    :ivar notes: what the probes are made from, apart from the group
+    :ivar foreign: whether a plugin of others has it: what that reads, and
+        where, cannot be noted
     """
 
     def __init__(self, conf: cfg.ConfigOpts,
@@ -70,7 +78,10 @@ class View:
         self.service = conf
         self.section = dict(section)
         self.healthcheck = types.SimpleNamespace()
+        self.private = reading.Private(conf)
         self.problems: list[str] = []
+        self.notes: dict[str, str] = {}
+        self.foreign = False
         self._known: dict[str, cfg.Opt] = {}
         self.register_opts(opts.all_opts(), group=opts.GROUP)
 
@@ -78,6 +89,12 @@ class View:
     def options(self) -> Mapping[str, cfg.Opt]:
         """Every option of group ``healthcheck`` that is read, by name."""
         return types.MappingProxyType(self._known)
+
+    @property
+    def project(self) -> str | None:
+        """The service's name for oslo.config; None if it is not known."""
+        return (self.section.get('oslo_config_project')
+                or vars(self.service).get('project'))
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.service, name)
@@ -113,6 +130,40 @@ class View:
         before they read it; the view answers from the section anyway.
         """
 
+    def note(self, name: str, value: object) -> None:
+        """Note what a probe is made from: workers share if it is the same.
+
+        What is read with :func:`service_option` is noted there.
+
+        :param value: has a ``str`` that is the same in each process
+        """
+        self.notes[name] = str(value)
+
+    def note_options(self, group: str | None,
+                     options: Iterable[cfg.Opt]) -> None:
+        """Note what the service sets of options that a library reads.
+
+        :raises healthcheck.exceptions.ConfigError: if one refers to an
+            option that is not set
+        """
+        private = reading.Private(self.service)
+        for opt in options:
+            with contextlib.suppress(ValueError):  # the library will say so
+                self._read(private, group, opt)
+
+    def note_plugin(self, name: str, kind: Any) -> None:
+        """Note which code a plugin is: another version may find another.
+
+        :param name: what it is called in an option
+        :param kind: its class
+        """
+        module = getattr(kind, '__module__', '')
+        self.note(f'plugin {name}', (
+            module, getattr(kind, '__qualname__', ''),
+            entrypoints.version_of(module)))
+        if module.partition('.')[0] != __package__:
+            self.foreign = True
+
     def reject_unknown(self, names: Iterable[str], *,
                        foreign: bool = False) -> None:
         """Note each of ``names`` that no option has.
@@ -134,25 +185,54 @@ class View:
         if self.problems:
             raise exceptions.ConfigError(self.problems)
 
+    def _read(self, private: reading.Private, group: str | None,
+              opt: cfg.Opt) -> Any:
+        """The value of a service's option, which is noted."""
+        value, where = reading.option(private, group, opt)
+        # Not a default in code: whether the service has registered it by now
+        # makes no difference to what is probed.
+        if reading.is_configured(where):
+            self.note(spelt(group, opt.dest), value)
+        return value
+
     def _resolve(self, opt: cfg.Opt) -> Any:
         """The section's value, else the service's, else the default."""
-        name, where = opt.dest, ''
-        if name in self.section:
-            value = self.section[name]
-        else:
-            try:
-                return self.service[opts.GROUP][name]
-            except ValueError:
-                value = _read_again(self.service, opts.GROUP, name)
-                where = f' in [{opts.GROUP}]'
+        own = opt.dest in self.section
+        told = value = self.section.get(opt.dest)
         try:
-            return opt.type(value)
+            value = (opt.type(told) if own else
+                     reading.option(reading.Private(self.service),
+                                    opts.GROUP, opt)[0])
+            if isinstance(value, float) and not math.isfinite(value):
+                raise ValueError('Should be a finite number')
+            return value
+        except exceptions.ConfigError as exc:
+            self.problems.extend(exc.problems)
         except ValueError as exc:
-            self.problems.append(
-                f'{name} = {"***" if opt.secret else repr(value)}{where}: '
-                f'{"not valid" if opt.secret else exc} '
-                f'(allowed: {_allowed(opt)})')
-            return opt.default
+            self.problems.append(_not_valid(opt, told, exc) if own else
+                                 self._not_valid(opt, value, exc))
+        return opt.default
+
+    def _not_valid(self, opt: cfg.Opt, value: Any, exc: ValueError) -> str:
+        """What is said of a value that the service's configuration has."""
+        told, place = reading.text(self.service, opts.GROUP, opt.dest)
+        if told is not None:
+            value = told
+            try:
+                opt.type(told)
+            except ValueError as shorter:
+                exc = shorter
+        where = f'[{opts.GROUP}]'
+        if place and place.location is cfg.Locations.environment:
+            where = f'${place.detail}'
+        return _not_valid(opt, value, exc, f' in {where}')
+
+
+def _not_valid(opt: cfg.Opt, value: Any, exc: ValueError,
+               where: str = '') -> str:
+    return (f'{opt.dest} = {"***" if opt.secret else repr(value)}{where}: '
+            f'{"not valid" if opt.secret else exc} '
+            f'(allowed: {_allowed(opt)})')
 
 
 def _allowed(opt: cfg.Opt) -> str:
@@ -163,55 +243,25 @@ def _allowed(opt: cfg.Opt) -> str:
     return str(opt.type).lower()
 
 
-def service_option(conf: Any, group: str | None, name: str) -> Any:
+def service_option(conf: Any, group: str | None, name: str, *,
+                   multi: bool = False) -> Any:
     """The value of an option that belongs to the service; None if unset.
 
-    Where the service has registered it, it is asked. Where not, for example
-    because its database layer is not loaded yet, the same configuration
-    files are read once more in private: registering it for the service
-    could clash with what the service registers later.
+    Where the service has not registered it, for example because its database
+    layer is not loaded yet, it is read as text, from all that the service
+    reads. A view notes it.
+
+    :param multi: whether the option may be set many times
+    :raises ValueError: if the value is not what the service has registered
+    :raises healthcheck.exceptions.ConfigError: if it refers to an option
+        that is not set
     """
-    service = conf.service if isinstance(conf, View) else conf
-    try:
-        return service[group][name] if group else service[name]
-    except (cfg.NoSuchOptError, cfg.NoSuchGroupError):
-        pass
-    return _read_again(service, group, name)
+    opt = (cfg.MultiStrOpt if multi else cfg.StrOpt)(name)
+    if isinstance(conf, View):
+        return conf._read(reading.Private(conf.service), group, opt)
+    return reading.option(reading.Private(conf), group, opt)[0]
 
 
-def database_url(view: View, own: str, group: str,
-                 missing: str) -> tuple[str, str]:
-    """(name of the option, URL) of a database of the service.
-
-    :param own: our option for it, which comes first
-    :param group: the service's, as oslo.db reads it: ``database``, or
-        ``api_database`` in Nova
-    :param missing: what is wrong if neither is set
-    :raises healthcheck.exceptions.ConfigError: if neither is set
-    """
-    url: str | None = getattr(view.healthcheck, own)
-    if url:
-        return own, url
-    url = service_option(view, group, 'connection')
-    if not url:
-        raise exceptions.ConfigError([
-            f'{missing}; set [{group}]connection of the service, or {own}'])
-    parameters = service_option(view, group, 'connection_parameters')
-    if parameters:
-        url += ('&' if '?' in url else '?') + parameters
-    return f'[{group}]connection', url
-
-
-def _read_again(service: cfg.ConfigOpts, group: str | None,
-                name: str) -> str | None:
-    """The text of an option in the service's files; None if unset."""
-    private = cfg.ConfigOpts()
-    private.register_opt(cfg.StrOpt(name, secret=True), group=group)
-    try:
-        files, dirs = service.config_file, service.config_dir
-    except cfg.NoSuchOptError:  # it has not been told its files yet
-        files, dirs = [], []
-    private([], default_config_files=files or [],
-            default_config_dirs=dirs or [])
-    value: str | None = private[group][name] if group else private[name]
-    return value
+def spelt(group: str | None, name: str) -> str:
+    """An option as it is called in errors."""
+    return f'[{group or "DEFAULT"}]{name}'

@@ -16,7 +16,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from collections.abc import Sequence
+import contextlib
 import difflib
+import functools
+import hashlib
+from importlib import metadata
+import pathlib
+import sys
 from typing import Any
 
 import stevedore
@@ -24,6 +30,8 @@ from stevedore import extension
 
 from healthcheck import lines
 from healthcheck import redact
+
+_OURS = 'openstack-healthcheck'
 
 
 def load(namespace: str, option: str, kind: str, names: Sequence[str],
@@ -65,6 +73,28 @@ def cannot_load(option: str, name: str, exc: BaseException) -> str:
     kind = lines.kind_of(exc).removeprefix('builtins.')
     return (f'{option} = {name!r}: cannot be loaded: {kind}: '
             f'{redact.Redactor()(exc)}')
+
+
+@functools.cache
+def version_of(module: str) -> str:
+    """Which version of a module this is, for a comparison.
+
+    That of its distribution, and a digest of the module itself, which a
+    deployer may edit without giving it another version.
+    """
+    package = module.partition('.')[0]
+    names = [_OURS] if package == __package__ else (
+        metadata.packages_distributions().get(package, []))
+    versions = []
+    for name in sorted({*names}):
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            versions.append(f'{name} {metadata.version(name)}')
+    path = getattr(sys.modules.get(module), '__file__', None)
+    if path is not None:
+        with contextlib.suppress(OSError):
+            versions.append(hashlib.sha256(
+                pathlib.Path(path).read_bytes()).hexdigest())
+    return ' '.join(versions)
 
 
 def _no_such(namespace: str, option: str, kind: str, name: str) -> str:

@@ -69,6 +69,7 @@ class Listeners:
             NAMESPACE, 'listeners', 'listener', list(dict.fromkeys(names)),
             view.problems)
         for name, kind in self._kinds.items():
+            view.note_plugin(f'listener {name}', kind)
             try:
                 kind(view)
             except exceptions.ConfigError as exc:

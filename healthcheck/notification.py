@@ -25,6 +25,7 @@ import oslo_messaging
 from healthcheck import changes
 from healthcheck import config
 from healthcheck import exceptions
+from healthcheck import messaging
 from healthcheck import render
 from healthcheck import report
 
@@ -48,8 +49,9 @@ class Notification:
     """
 
     def __init__(self, view: config.View) -> None:
-        self._conf = view.service
-        drivers = config.service_option(view, _GROUP, 'driver')
+        self._conf = view.private
+        messaging.note(view)
+        drivers = config.service_option(view, _GROUP, 'driver', multi=True)
         if not drivers:
             raise exceptions.ConfigError([
                 f'listeners = notification: [{_GROUP}]driver is not set, and '
@@ -85,6 +87,7 @@ class Notification:
                             (None, 'transport_url')):
             text = config.service_option(view, group, name)
             if text and text != 'rabbit://':  # oslo.messaging's default
+                view.note('notification', text)
                 return self._parse(text, f'[{group or "DEFAULT"}]{name}')
         if needed:
             raise exceptions.ConfigError([

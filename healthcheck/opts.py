@@ -99,8 +99,8 @@ SHARING_OPTS = [
                      'from its report, where a place for that is known (see '
                      '"state_path"); otherwise as with "process".'),
             ('process', 'Each worker process probes for itself.')],
-        help='Who probes. Those processes share that have the same options '
-             'and configuration files, and run as the same user.'),
+        help='Who probes. Those processes share that would probe the same '
+             'with the same options, and run as the same user.'),
     cfg.StrOpt(
         'state_path',
         help='A directory in which the workers of a service share a report; '
@@ -234,12 +234,21 @@ WORKER_OPTS = [
 ]
 
 
+_THEIRS = [*oslo_opts.HEALTHCHECK_OPTS, *oslo_opts.DISABLE_BY_FILE_OPTS,
+           *oslo_opts.DISABLE_BY_FILES_OPTS, *oslo_opts.ENABLE_BY_FILES_OPTS]
+
+NOT_PROBED = frozenset(
+    ['path', 'startup_wait']
+    + [opt.dest for opt in (*_THEIRS, *SHARING_OPTS, *ACCESS_OPTS,
+                            *WORKER_OPTS) if opt.dest != 'backends'])
+"""What a process reads for itself: how it answers and to whom, which files
+switch it, what is wrong with it. Processes may share a prober and differ
+there."""
+
+
 def all_opts() -> list[cfg.Opt]:
     """Every option that this package reads, oslo.middleware's included."""
-    theirs = [*oslo_opts.HEALTHCHECK_OPTS, *oslo_opts.DISABLE_BY_FILE_OPTS,
-              *oslo_opts.DISABLE_BY_FILES_OPTS,
-              *oslo_opts.ENABLE_BY_FILES_OPTS]
-    return [*theirs, *_own_opts()]
+    return [*_THEIRS, *_own_opts()]
 
 
 def _own_opts() -> list[cfg.Opt]:

@@ -28,6 +28,7 @@ from healthcheck import access
 from healthcheck.auth import refusals
 from healthcheck import config
 from healthcheck import processes
+from healthcheck import reading
 from healthcheck import redact
 from healthcheck import render
 
@@ -140,11 +141,14 @@ class _NoKeystoneError(Exception):
 
 
 def _keystone(view: config.View) -> Keystone:
-    if not any(config.service_option(view, _GROUP, name) for name in _MARKS):
+    if not any(config.service_option(view.service, _GROUP, name)
+               for name in _MARKS):
         raise _NoKeystoneError(
             f'no Keystone is configured in [{_GROUP}]', logging.INFO)
     try:
-        return Keystone(_private_conf(view.service))
+        # keystonemiddleware and oslo.policy register options where they
+        # read them, in groups that belong to the service.
+        return Keystone(reading.Private(view.service))
     except ImportError as exc:
         raise _NoKeystoneError(
             f'tokens are checked with the extra [keystone], which is not '
@@ -156,24 +160,6 @@ def _keystone(view: config.View) -> Keystone:
             f'keystonemiddleware and oslo.policy can use)')
         raise _NoKeystoneError('its configuration is not valid',
                                logging.ERROR) from exc
-
-
-def _private_conf(service: cfg.ConfigOpts) -> cfg.ConfigOpts:
-    """The service's files, read once more.
-
-    keystonemiddleware and oslo.policy register options where they read
-    them, in groups that belong to the service.
-    """
-    def known(name: str) -> Any:
-        try:
-            return getattr(service, name)
-        except cfg.NoSuchOptError:  # it has not been told its files yet
-            return None
-    private = cfg.ConfigOpts()
-    private([], project=known('project'), prog=known('prog'),
-            default_config_files=known('config_file') or [],
-            default_config_dirs=known('config_dir') or [])
-    return private
 
 
 def _ranges(settings: Any, option: str, problems: list[str]) -> access.Ranges:

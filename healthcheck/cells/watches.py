@@ -21,6 +21,8 @@ from healthcheck.cells import fleet
 from healthcheck.cells import mappings
 from healthcheck.cells import watch
 from healthcheck import config
+from healthcheck import databases
+from healthcheck import messaging
 from healthcheck.plugins import database_target
 from healthcheck.plugins import dialects
 from healthcheck.probing import check
@@ -52,17 +54,18 @@ def of(view: config.View, policy: check.Policy) -> (
 
 def _sources(view: config.View, policy: check.Policy) -> fleet.Sources:
     """:raises healthcheck.exceptions.ConfigError: see :func:`of`"""
-    option, api_url = config.database_url(
-        view, 'cells_api_connection', 'api_database',
-        'cells, services: there is no database that lists the cells')
+    option, api_url = databases.find_url(
+        view, 'cells_api_connection',
+        'cells, services: there is no database that lists the cells',
+        [('api_database', 'connection')])
+    messaging.note(view)
     tolerance = dialects.Tolerance.of(view.healthcheck)
     bound = policy.timeout * database_target.BOUND
     # What is wrong with it is told now.
     database_target.DatabaseTarget(api_url, option=option, bound=bound,
                                    tolerance=tolerance)
+    templates = (config.service_option(view, 'database', 'connection'),
+                 config.service_option(view, None, 'transport_url'))
     return fleet.Sources(
-        view.service, api_url, option,
-        mappings.Templates(
-            config.service_option(view, 'database', 'connection'),
-            config.service_option(view, None, 'transport_url')),
+        view.private, api_url, option, mappings.Templates(*templates),
         tolerance, policy, bound)

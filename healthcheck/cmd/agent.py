@@ -25,7 +25,6 @@ from collections.abc import Sequence
 import contextlib
 import functools
 import os
-import pathlib
 import sys
 from typing import Any, TYPE_CHECKING
 import warnings
@@ -38,6 +37,7 @@ from healthcheck import config
 from healthcheck import exceptions
 from healthcheck.host import group as group_module
 from healthcheck.host import sharing
+from healthcheck import reading
 from healthcheck import render
 from healthcheck.serving import agent
 from healthcheck.serving import listening
@@ -80,11 +80,13 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
         prog=PROG, description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter)
     files = parser.add_argument_group('which service')
-    files.add_argument('--config-file', action='append', default=[],
-                       metavar='FILE', help='its configuration; can be '
-                       'repeated, in the order that the service has them')
-    files.add_argument('--config-dir', action='append', default=[],
-                       metavar='DIRECTORY', help='more of it; can be repeated')
+    files.add_argument('--config-file', action=_Source, dest='sources',
+                       default=[], metavar='FILE', help='its configuration; '
+                       'can be repeated, in the order that the service has '
+                       'them')
+    files.add_argument('--config-dir', action=_Source, dest='sources',
+                       default=[], metavar='DIRECTORY', help='more of it; can '
+                       'be repeated; a later file or directory wins')
     files.add_argument('--project', metavar='NAME',
                        help='find its files as oslo.config does, for example '
                        'those of nova in /etc/nova')
@@ -112,8 +114,7 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
                         'wrong with it, and exit')
     parser.add_argument('--debug', action='store_true', help='log more')
     args = parser.parse_args(argv)
-    if not (args.config_file or args.config_dir or args.project
-            or args.paste):
+    if not (args.sources or args.project or args.paste):
         parser.error('which service? Give --config-file, --project or '
                      '--paste')
     kind, _, name = args.section.partition(':')
@@ -133,6 +134,20 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
             parser.error(f'--listen {address}: other hosts can connect to '
                          f'it; if they shall, add --allow-remote')
     return args
+
+
+class _Source(argparse.Action):
+    """Collects ``--config-file`` and ``--config-dir`` in their order.
+
+    oslo.config gets them as they are: of two that set an option, the later
+    one wins.
+    """
+
+    def __call__(self, parser: argparse.ArgumentParser,
+                 namespace: argparse.Namespace, values: Any,
+                 option_string: str | None = None) -> None:
+        namespace.sources = [*namespace.sources,
+                             f'{self.option_strings[0]}={values}']
 
 
 def _run(args: argparse.Namespace) -> None:
@@ -160,7 +175,7 @@ def _run(args: argparse.Namespace) -> None:
 def _check(args: argparse.Namespace) -> None:
     _read_files(args)
     door = _load(args)
-    print('files:', *_files())
+    print('files:', *reading.files(cfg.CONF))
     if door.group is not None:
         print(f'shares in {sharing.Sharing(door.group).directory.path}: '
               f'{door.group.identity[:32]}')
@@ -181,9 +196,8 @@ def _set_up_logging(debug: bool) -> None:
 def _read_files(args: argparse.Namespace) -> None:
     """Read the service's configuration for the first time."""
     found: list[str] | None = None if args.project else []
-    cfg.CONF([], project=args.project, prog=args.prog,
-             default_config_files=args.config_file or found,
-             default_config_dirs=args.config_dir or found)
+    cfg.CONF(args.sources, project=args.project, prog=args.prog,
+             default_config_files=found, default_config_dirs=found)
 
 
 def _load(args: argparse.Namespace) -> agent.Door:
@@ -195,7 +209,8 @@ def _load(args: argparse.Namespace) -> agent.Door:
     view = config.View(config.service_conf(section), section)
     if not args.listen:
         _reject_useless(view)
-    LOG.info('The healthcheck agent reads %s', ' '.join(_files()))
+    LOG.info('The healthcheck agent reads %s',
+             ' '.join(reading.files(cfg.CONF)))
     if args.paste:
         return agent.Door(_nothing, section, own_names=local_conf)
     return agent.Door(_nothing, cfg.CONF)
@@ -228,12 +243,6 @@ def _reject_useless(view: config.View) -> None:
         why = '[healthcheck]backends is empty'
     if why:
         raise exceptions.ConfigError([_USELESS % why])
-
-
-def _files() -> list[str]:
-    return [*cfg.CONF.config_file, *(
-        str(path) for directory in cfg.CONF.config_dir
-        for path in sorted(pathlib.Path(directory).glob('*.conf')))]
 
 
 def _nothing(environ: wsgi.WSGIEnvironment,

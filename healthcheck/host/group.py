@@ -15,26 +15,30 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+import contextlib
 import dataclasses
 import functools
 import hashlib
 import os
 import pathlib
-from typing import Any
 
-from oslo_config import cfg
 from oslo_log import log as logging
 
 from healthcheck import config
+from healthcheck import exceptions
+from healthcheck import opts
+from healthcheck import reading
 
 LOG = logging.getLogger(__name__)
 
 HOST, PROCESS = 'host', 'process'
 BOOT_ID = '/proc/sys/kernel/random/boot_id'
 
-# What a section holds that changes nothing in what is probed: how the
-# configuration is found, and what paste adds by itself.
-_NOT_PROBED = (*config.PROJECT_KEYS, 'here', '__file__')
+# What a section holds that says how it and the configuration are found, and
+# what paste adds by itself.
+_NOT_READ = (*config.PROJECT_KEYS, 'here', '__file__')
+# What libpq reads in the environment, for what a URL leaves open.
+_ENVIRONMENT = 'PG'
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -85,19 +89,24 @@ def _say_that_no_place_is_known() -> None:
 def find_place(view: config.View) -> str | None:
     """The directory in which workers share; None if none is known."""
     runtime = os.environ.get('RUNTIME_DIRECTORY', '').partition(':')[0]
-    return (view.healthcheck.state_path
-            or config.service_option(view, 'oslo_concurrency', 'lock_path')
-            or runtime or None)
+    locks = None
+    # Services write $state_path there, whose default only they know.
+    with contextlib.suppress(exceptions.ConfigError):
+        locks = config.service_option(view.service, 'oslo_concurrency',
+                                      'lock_path')
+    return view.healthcheck.state_path or locks or runtime or None
 
 
 def identity(view: config.View, names: Sequence[str]) -> str:
     """What two processes have in common that would probe the same.
 
-    That is the section and the content of the service's configuration files:
-    whoever has read others, before an edit or for another service, has to
-    probe for itself. So has another host, should the place be on a network
-    file system. Secrets are in it, so it is a digest, and stays where only
-    those can see it that can read the files.
+    That is the values that probes are made from, wherever each was set: in a
+    section, a file, the environment or code. It leaves out defaults of the
+    service's code, which two processes may not have loaded alike. Where a
+    plugin of others is used, it is all that such a plugin could read. Another
+    host has to probe for itself, should the place be on a network file
+    system. Secrets are in it, so it is a digest, and stays where only those
+    can see it that can read the files.
     """
     digest = hashlib.sha256()
 
@@ -106,27 +115,20 @@ def identity(view: config.View, names: Sequence[str]) -> str:
     # Monotonic times mean nothing on another host, or after a restart.
     add('host', clock_id())
     add('checks', *names)
-    add('section', *sorted((key, str(value))
-                           for key, value in view.section.items()
-                           if key not in _NOT_PROBED))
-    for path in _config_files(view.service):
-        try:
-            add('file', path.read_bytes())
-        except OSError as exc:
-            add('file', exc.errno)
+    settings = view.healthcheck
+    add('options', *((name, getattr(settings, name))
+                     for name in sorted(view.options)
+                     if name not in opts.NOT_PROBED))
+    add('notes', *sorted(view.notes.items()))
+    add('environment', *sorted(
+        (name, value) for name, value in os.environ.items()
+        if name.startswith(_ENVIRONMENT)))
+    if view.foreign:
+        add('section', *sorted((key, str(value))
+                               for key, value in view.section.items()
+                               if key not in _NOT_READ))
+        add('everything', *reading.everything(view.service))
     return digest.hexdigest()
-
-
-def _config_files(conf: cfg.ConfigOpts) -> list[pathlib.Path]:
-    def told(name: str) -> list[Any]:
-        try:
-            return list(conf[name] or [])
-        except cfg.NoSuchOptError:  # it has not been told its files yet
-            return []
-    files = [pathlib.Path(name) for name in told('config_file')]
-    for directory in told('config_dir'):
-        files += sorted(pathlib.Path(directory).glob('*.conf'))
-    return files
 
 
 @functools.cache

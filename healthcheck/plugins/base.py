@@ -108,6 +108,7 @@ class ProbePlugin(pluginbase.HealthcheckBaseExtension):
         self._misconfigured = False
         self._title = type(self).__name__
         if self.view is oslo_conf:
+            self.view.note_plugin(self.name, type(self))
             self.set_up()
             self._title = self.name
         else:
@@ -125,6 +126,7 @@ class ProbePlugin(pluginbase.HealthcheckBaseExtension):
         """
         try:
             self._title = lines.one(str(self.name), intake.MAX_NAME)
+            self.view.note_plugin(self.name, type(self))
             self.set_up()
             self.view.problems.extend(
                 policy_problems(policy_of(self.settings)))

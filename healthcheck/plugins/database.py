@@ -14,7 +14,7 @@
 
 from __future__ import annotations
 
-from healthcheck import config
+from healthcheck import databases
 from healthcheck.plugins import base
 from healthcheck.plugins import connected
 from healthcheck.plugins import database_target
@@ -36,8 +36,8 @@ def target_of(plugin: base.ProbePlugin) -> database_target.DatabaseTarget:
     :raises healthcheck.exceptions.ConfigError: if none is set
     """
     settings = plugin.settings
-    option, url = config.database_url(
-        plugin.view, 'database_connection', 'database',
+    option, url = databases.find_url(
+        plugin.view, 'database_connection',
         f'{plugin.name}: there is no database to probe')
     return database_target.DatabaseTarget(
         url, option=option, bound=settings.timeout * database_target.BOUND,

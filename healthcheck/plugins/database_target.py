@@ -72,6 +72,12 @@ class DatabaseTarget(connected.Connected):
                 f'{option}: {url.drivername} does not take the options '
                 f'behind the ? of the URL']) from None
         except (ImportError, sa_exc.ArgumentError) as exc:
+            if 'sqlalchemy.plugins' in str(exc):
+                raise exceptions.ConfigError([
+                    f'{option}: plugin= behind the ? of the URL asks for a '
+                    f'plugin of SQLAlchemy, such as dbcounter of DevStack: '
+                    f'{self._redact(exc)} (install the package that has it, '
+                    f'or take plugin= out of the URL)']) from None
             raise exceptions.ConfigError([
                 f'{option} asks for {url.drivername}: {self._redact(exc)} '
                 f'(install the driver, for example with the extra [mysql] '

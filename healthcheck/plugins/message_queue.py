@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from healthcheck import config
 from healthcheck import exceptions
+from healthcheck import messaging
 from healthcheck.plugins import connected
 from healthcheck.plugins import queue_target
 
@@ -27,8 +28,9 @@ class MessageQueue(connected.ConnectedPlugin):
 
     def set_up(self) -> None:
         option, url_text = self._find_url()
+        messaging.note(self.view)
         self.target = queue_target.QueueTarget(
-            self.view.service, url_text, option=option,
+            self.view.private, url_text, option=option,
             bound=self.settings.timeout)
 
     def _find_url(self) -> tuple[str, str]:
@@ -45,4 +47,5 @@ class MessageQueue(connected.ConnectedPlugin):
                 'message_queue: there is no message queue to probe; set '
                 'transport_url of the service, or '
                 'message_queue_transport_url'])
+        self.view.note('message_queue', url)
         return 'transport_url', url

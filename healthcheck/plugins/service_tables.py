@@ -21,6 +21,7 @@ from __future__ import annotations
 from collections.abc import Callable
 import dataclasses
 import datetime
+import math
 from typing import Any
 
 import sqlalchemy
@@ -71,10 +72,11 @@ class Table:
         :raises ValueError: if a value is not a number
         """
         value = option(self.option)
-        seconds = float(self.default if value is None else value)
+        seconds = _finite(self.default if value is None else value)
         if self.report_interval is not None:
             value = option('report_interval')
-            interval = float(self.report_interval if value is None else value)
+            interval = _finite(
+                self.report_interval if value is None else value)
             if seconds <= interval:
                 return float(int(interval * 2.5))
         return seconds
@@ -98,6 +100,13 @@ class Table:
                     .label(f'{clock}_{name}'))
         statement = sqlalchemy.select(*columns).group_by(*groups)
         return statement if self.live is None else statement.where(self.live)
+
+
+def _finite(value: Any) -> float:
+    number = float(value)
+    if not math.isfinite(number):
+        raise ValueError(f'{value!r} is not a finite number')
+    return number
 
 
 def _limit(clock: str, name: str) -> sql.ColumnElement[datetime.datetime]:

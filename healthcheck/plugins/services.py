@@ -74,6 +74,7 @@ class Services(base.ProbePlugin):
                 f'services: {table.option} or report_interval of the service '
                 f'is not valid: {exc} (allowed: a number of seconds)',
             ]) from None
+        self.view.note('services of', (service, down_time))
         count: Count = functools.partial(
             heartbeats.count, table=table, down_time=down_time)
         self._looks: _Cells | _Database = (
@@ -97,8 +98,7 @@ class Services(base.ProbePlugin):
         known: str | None = self.settings.services_of
         if known:
             return known
-        project = self.view.section.get('oslo_config_project') or getattr(
-            self.view.service, 'project', None)
+        project = self.view.project
         if project not in _TABLES:
             raise exceptions.ConfigError([
                 f'services: it is not known whose services to look for; set '

@@ -36,6 +36,7 @@ from oslo_log import log as logging
 
 from healthcheck import backends
 from healthcheck import config
+from healthcheck import databases
 from healthcheck import exceptions
 from healthcheck import middleware
 from healthcheck.probing import guard
@@ -231,10 +232,14 @@ def _choose_threads() -> bool:
 
 
 def _urls(conf: cfg.ConfigOpts) -> list[str]:
-    options = ((None, 'transport_url'), ('database', 'connection'),
-               ('api_database', 'connection'))
-    return [url for url in (config.service_option(conf, group, name)
-                            for group, name in options) if url]
+    options = ((None, 'transport_url'), ('api_database', 'connection'),
+               *databases.places_of(vars(conf).get('project')))
+    urls = []
+    for group, name in options:
+        # What is wrong with one that is probed was told before.
+        with contextlib.suppress(exceptions.ConfigError):
+            urls.append(config.service_option(conf, group, name))
+    return [url for url in urls if url]
 
 
 def _are_well(conf: cfg.ConfigOpts, timeout: float) -> bool:

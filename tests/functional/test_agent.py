@@ -192,6 +192,41 @@ def test_a_worker_of_a_paste_file(site: Site, start: Start) -> None:
         worker.fails(NO_DATABASE)
 
 
+class WithAnotherDatabase(agent.Agent):
+    """Has the URL of another database in its environment."""
+
+    url = ''
+
+    def environment(self) -> dict[str, str]:
+        return {**super().environment(), 'OS_DATABASE__CONNECTION': self.url}
+
+
+def test_another_database_in_the_environment(site: Site, start: Start,
+                                             monkeypatch: pytest.MonkeyPatch,
+                                             ) -> None:
+    """It has read the same files, and answered from the other's report."""
+    first = start()
+    wait_for(first, 'OK')
+    monkeypatch.setattr(WithAnotherDatabase, 'url', f'{site.url}.gone')
+    with contextlib.closing(WithAnotherDatabase(
+            '--config-file', site.conf)) as second:
+        second.start()
+        wait_for(second, NO_DATABASE)
+        assert client.ask(second.port).status == 503
+        assert client.ask(first.port).status == 200
+    assert len([name for name in site.published if '.lock' in name]) == 2
+
+    # The same database, wherever its URL is from: one prober is enough.
+    monkeypatch.setattr(WithAnotherDatabase, 'url', site.url)
+    with contextlib.closing(WithAnotherDatabase(
+            '--config-file', site.conf)) as third:
+        third.start()
+        wait_for(third, 'OK')
+        servers.wait_until(
+            lambda: third.says(f'STATUS=pass, process {first.pid} probes'),
+            'the third one follows', SOON)
+
+
 def test_workers_whose_threads_do_not_run(site: Site, start: Start) -> None:
     server = wsgi.DebianUWSGI({
         'service.py': textwrap.dedent(f"""\

@@ -15,6 +15,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import pathlib
 import shlex
@@ -28,6 +29,7 @@ import pytest
 
 from healthcheck.cmd import agent as command
 from healthcheck.cmd import main
+from healthcheck import config
 from healthcheck import exceptions
 from healthcheck import report
 from healthcheck import serving
@@ -287,6 +289,48 @@ def test_finds_files_as_the_service_does(tmp_path, monkeypatch, capsys):
     assert capsys.readouterr().out.startswith(
         f'files: {home}/myservice.conf '
         f'{home}/myservice-api.conf.d/database.conf\n')
+
+
+@pytest.mark.parametrize('order', itertools.permutations('abc'))
+def test_the_later_of_files_and_directories_wins(tmp_path, order):
+    """As in oslo.config, which gets them in their order."""
+    args = []
+    for name in order:
+        path = tmp_path / (f'{name}.conf' if name < 'c' else 'c.d/c.conf')
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(f'[database]\nconnection = sqlite:///{name}\n')
+        args += (['--config-file', str(path)] if name < 'c' else
+                 [f'--config-dir={path.parent}'])
+    command._read_files(command._parse(args))
+    try:
+        assert config.service_option(
+            cfg.CONF, 'database', 'connection') == f'sqlite:///{order[-1]}'
+    finally:
+        cfg.CONF.reset()
+
+
+SHIPPED = '[oslo_concurrency]\nlock_path = $state_path/tmp\n'
+
+
+def test_a_place_that_only_the_service_knows(check):
+    """As most nova.conf files that are shipped have it."""
+    assert 'no place is known to share a report in' in check(SHIPPED)
+    assert 'listens on' in check(SHIPPED, '--listen', '127.0.0.1:0')
+
+
+def test_a_place_that_the_files_know(check, tmp_path):
+    said = check(f'{SHIPPED}[DEFAULT]\nstate_path = {tmp_path}\n')
+    assert f'shares in {tmp_path}/tmp/healthcheck-' in said
+
+
+def test_a_url_that_the_files_do_not_know(check, tmp_path):
+    said = check('[database]\nconnection = sqlite:///$state_path/a.db\n',
+                 '--listen', '127.0.0.1:0')
+    assert said == (
+        'healthcheck-agent: The healthcheck configuration is not valid:\n'
+        f'  - [database]connection refers to $state_path, which is not set '
+        f'in {tmp_path}/service.conf (set state_path there, or write its '
+        f'value in place of $state_path)')
 
 
 @pytest.mark.parametrize('code, problem', [

@@ -19,6 +19,7 @@ import pytest
 
 import healthcheck
 from healthcheck import config
+from healthcheck import databases
 from healthcheck import exceptions
 from healthcheck import opts
 from healthcheck.plugins import database
@@ -236,6 +237,68 @@ def test_a_parsed_database_connection_has_its_parameters(conf):
     made = database.Database(service, {})
     assert made.target._dialect.url.query == {'charset': 'utf8',
                                               'ssl_ca': '/ca.pem'}
+
+
+@pytest.mark.parametrize('project, place', [
+    (None, '[database]connection'), ('nova', '[database]connection'),
+    ('placement', '[placement_database]connection'),
+    ('designate', '[storage:sqlalchemy]connection'),
+    ('zaqar', '[drivers:management_store:sqlalchemy]uri'),
+    ('gnocchi', '[indexer]url'), ('barbican', '[database]connection'),
+    ('barbican', '[DEFAULT]sql_connection')])
+class Test_whose_database:
+    @pytest.fixture
+    def find(self, project, tmp_path):
+        def find(text, section=()):
+            path = tmp_path / 'service.conf'
+            path.write_text(text)
+            service = cfg.ConfigOpts()
+            service(['--config-file', str(path)], project=project)
+            return databases.find_url(
+                view(section, service), 'database_connection', 'none')
+        return find
+
+    def test_where_the_service_has_it(self, find, place, project):
+        group, _, name = place[1:].partition(']')
+        text = f'[{group}]\n{name} = sqlite:///a\n'
+        assert find(text) == (place, 'sqlite:///a')
+        assert find(text, {'database_connection': 'sqlite:///b'}) == (
+            'database_connection', 'sqlite:///b')
+
+    def test_the_error_names_it(self, find, place, project):
+        if place == '[DEFAULT]sql_connection':
+            place = '[database]connection'
+        with pytest.raises(exceptions.ConfigError) as caught:
+            find('')
+        assert caught.value.problems == (
+            f'none; set {place} of the service, or database_connection',)
+
+
+def test_a_database_of_a_service_that_is_not_named(conf):
+    service = conf('[placement_database]\nconnection = sqlite:///a\n')
+    with pytest.raises(exceptions.ConfigError,
+                       match=r'set \[database\]connection .* '
+                       r'\(\[placement_database\]connection is set: if this '
+                       r'is placement, say so with oslo_config_project'):
+        databases.find_url(view({}, service), 'database_connection', 'none')
+
+
+def test_the_error_of_the_cells_names_their_database():
+    found = problems({'backends': 'cells'})
+    assert found == (
+        'cells, services: there is no database that lists the cells; set '
+        '[api_database]connection of the service, or cells_api_connection',)
+
+
+@pytest.mark.parametrize('url', [
+    'sqlite:///x?plugin=dbcounter',
+    'mysql+pymysql://u:seesaw@h/db?charset=utf8&plugin=dbcounter'])
+def test_a_plugin_of_sqlalchemy_that_is_not_there(url):
+    line, = problems({'backends': 'database', 'database_connection': url})
+    assert line.startswith('database_connection: plugin= behind the ? of the '
+                           'URL asks for a plugin of SQLAlchemy')
+    assert 'sqlalchemy.plugins:dbcounter' in line
+    assert 'driver' not in line and 'seesaw' not in line
 
 
 def test_options_can_be_listed_beside_oslo_middlewares():

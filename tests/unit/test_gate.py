@@ -38,6 +38,7 @@ from healthcheck import auth
 from healthcheck.auth import gate
 from healthcheck.auth import tokens
 from healthcheck import config
+from healthcheck import reading
 from tests.unit import keystone as fake
 from tests.unit import world
 from tests.unit import wsgi
@@ -142,7 +143,7 @@ def test_expired(keystone, make):
 
 
 def test_expires_while_it_is_remembered(keystone, conf):
-    made = tokens.Tokens(gate._private_conf(conf(fake.CONF)),
+    made = tokens.Tokens(reading.Private(conf(fake.CONF)),
                          wall_clock=lambda: late)
     environ = wsgi.environ(HTTP_X_AUTH_TOKEN=keystone.token('admin'))
     late = 0.0

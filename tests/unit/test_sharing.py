@@ -23,6 +23,7 @@ import healthcheck
 from healthcheck import config
 from healthcheck.host import group as group_module
 from healthcheck.host import sharing
+from healthcheck.plugins import database
 from healthcheck import report
 from tests.unit import wsgi
 
@@ -320,8 +321,9 @@ class Test_identity:
     @pytest.fixture
     def identity(self, conf):
         def make(section=(), text=self.text, names=('database',)):
-            return group_module.identity(
-                config.View(conf(text), dict(section)), names)
+            view = config.View(conf(text), dict(section))
+            database.Database(view, section)
+            return group_module.identity(view, names)
         return make
 
     def test_it_is_the_same_for_the_same(self, identity):
@@ -333,7 +335,7 @@ class Test_identity:
         made = [identity(), identity({'interval': '3'}),
                 identity(names=['database', 'message_queue']),
                 identity(text=self.text.replace('secret', 'other')),
-                identity(text=self.text + '# edited\n')]
+                identity(text=self.text + 'connection_parameters = a=1\n')]
         assert len(set(made)) == len(made)
 
     def test_another_host_makes_another_one(self, identity, monkeypatch):
@@ -369,10 +371,12 @@ class Test_identity:
         def identity():
             conf = cfg.ConfigOpts()
             conf(['--config-dir', str(drop_in)], project='nova')
-            return group_module.identity(config.View(conf, {}), ['database'])
-        (drop_in / 'a.conf').write_text('[DEFAULT]\n')
+            view = config.View(conf, {})
+            database.Database(view, {})
+            return group_module.identity(view, ['database'])
+        (drop_in / 'a.conf').write_text(self.text)
         before = identity()
-        (drop_in / 'b.conf').write_text('[DEFAULT]\n')
+        (drop_in / 'b.conf').write_text(self.text.replace('db/', 'other/'))
         assert identity() != before
 
 

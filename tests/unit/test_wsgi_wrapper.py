@@ -461,6 +461,21 @@ def test_configuration_that_is_not_there(variable, start):
         start(**{variable: '/no/such/place'})
 
 
+def test_places_and_urls_that_only_the_service_knows(start, world):
+    """Nobody probes those, so nothing is wrong with them."""
+    app = start(options='[oslo_concurrency]\nlock_path = $state_path/tmp\n'
+                '[database]\nconnection = sqlite:///$state_path/a.db\n')
+    assert get(app, '/healthcheck/scripted') == (200, 'OK')
+
+
+def test_a_url_that_only_the_service_knows(start, world):
+    with pytest.raises(exceptions.ConfigError,
+                       match=r'transport_url refers to \$my_ip, which is not '
+                       r'set in /.*service.conf'):
+        start(options='backends = message_queue\n'
+              '[DEFAULT]\ntransport_url = rabbit://u:p@$my_ip:5999/\n')
+
+
 def test_several_files(start, tmp_path, world):
     for name, text in (('a', 'backends ='), ('b', 'backends = scripted')):
         (tmp_path / name).write_text(f'[healthcheck]\n{text}\n')

@@ -1,0 +1,79 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""Where each service has the URL of its database."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from healthcheck import config
+from healthcheck import exceptions
+
+Place = tuple[str | None, str]
+"""(group, name) of an option; the group None is ``[DEFAULT]``."""
+
+_DATABASE: Place = ('database', 'connection')
+# Who has the URL of its database elsewhere, and where, the newest place
+# first: read in the code of each.
+_DATABASES: dict[str, tuple[Place, ...]] = {
+    'barbican': (_DATABASE, (None, 'sql_connection')),
+    'designate': (('storage:sqlalchemy', 'connection'),),
+    'gnocchi': (('indexer', 'url'),),
+    'placement': (('placement_database', 'connection'),),
+    'zaqar': (('drivers:management_store:sqlalchemy', 'uri'),),
+}
+
+
+def places_of(project: str | None) -> tuple[Place, ...]:
+    """Where a service has the URL of its database, the first one first."""
+    return _DATABASES.get(project or '', (_DATABASE,))
+
+
+def find_url(view: config.View, own: str, missing: str,
+             places: Sequence[Place] | None = None) -> tuple[str, str]:
+    """(name of the option, URL) of a database of the service.
+
+    :param own: our option for it, which comes first
+    :param missing: what is wrong if neither is set
+    :param places: where the service has it; default: the one that all of
+        its processes use
+    :raises healthcheck.exceptions.ConfigError: if neither is set
+    """
+    url: str | None = getattr(view.healthcheck, own)
+    if url:
+        return own, url
+    for group, name in places or places_of(view.project):
+        url = config.service_option(view, group, name)
+        if url:
+            parameters = config.service_option(
+                view, group, 'connection_parameters')
+            if parameters:
+                url += ('&' if '?' in url else '?') + parameters
+            view.note(own, url)
+            return config.spelt(group, name), url
+    wanted = config.spelt(*(places or places_of(view.project))[0])
+    raise exceptions.ConfigError([
+        f'{missing}; set {wanted} of the service, or {own}'
+        + (_elsewhere(view) if places is None else '')])
+
+
+def _elsewhere(view: config.View) -> str:
+    """What is said if another service's place has a URL."""
+    for project, places in _DATABASES.items():
+        for group, name in places:
+            if view.project is None and config.service_option(
+                    view.service, group, name):
+                return (f' ({config.spelt(group, name)} is set: if this is '
+                        f'{project}, say so with oslo_config_project, or '
+                        f'--project of the agent)')
+    return ''
