@@ -87,13 +87,9 @@ class QueueTarget(connected.Connected):
     def connected(self) -> bool:
         return self._client is not None
 
-    def probe(self) -> report.Result:
-        kept = self.connected
-        result = super().probe()
-        if kept and result.reason in _LAST_WORDS:
-            # The vhost may be back: only a new connection knows.
-            result = self._attempt()
-        return result
+    def lost(self, exc: BaseException) -> bool:
+        # The vhost may be back: only a new connection knows.
+        return self.reason(exc) in _LAST_WORDS or super().lost(exc)
 
     def ask(self) -> report.Result:
         if self._client is None:
