@@ -28,14 +28,15 @@ import sqlalchemy
 from sqlalchemy import engine
 
 from healthcheck.plugins import failures
+from healthcheck.plugins import mysql_faults
 from healthcheck import report
 
-NO_SUCH_DATABASE = 'NO SUCH DATABASE'
-READ_ONLY = 'READ ONLY'
+NO_SUCH_DATABASE = mysql_faults.NO_SUCH_DATABASE
+READ_ONLY = mysql_faults.READ_ONLY
 IN_RECOVERY = 'IN RECOVERY'
-NOT_READY = 'NOT READY'
+NOT_READY = mysql_faults.NOT_READY
 NOT_SYNCED = 'NOT SYNCED'
-NO_SERVER_BEHIND_PROXY = 'NO SERVER BEHIND PROXY'
+NO_SERVER_BEHIND_PROXY = mysql_faults.NO_SERVER
 CORRUPT = 'CORRUPT'
 
 Result = report.Result
@@ -113,34 +114,6 @@ class Dialect:
 class MySQL(Dialect):
     """MySQL, MariaDB, Percona XtraDB and Galera clusters."""
 
-    # Codes of the server, and from 2000 on of the client:
-    # https://mariadb.com/docs/server/reference/error-codes
-    codes = {
-        1040: failures.TOO_MANY_CONNECTIONS,
-        1203: failures.TOO_MANY_CONNECTIONS,
-        1226: failures.TOO_MANY_CONNECTIONS,
-        1044: failures.PERMISSION_DENIED,
-        1045: failures.LOGIN_REFUSED,
-        1698: failures.LOGIN_REFUSED,
-        1129: failures.LOGIN_REFUSED,
-        1130: failures.LOGIN_REFUSED,
-        1047: NOT_READY,
-        1049: NO_SUCH_DATABASE,
-        1053: failures.CONNECTION_LOST,
-        1927: failures.CONNECTION_LOST,
-        2005: failures.UNKNOWN_HOST,
-        2006: failures.CONNECTION_LOST,
-        2013: failures.CONNECTION_LOST,
-        2055: failures.CONNECTION_LOST,
-        4031: failures.CONNECTION_LOST,
-        3032: NOT_READY,
-    }
-    # mysqlclient names the errno of a failed connect in words alone.
-    phrases = {'(110': failures.NO_ANSWER, '(11 ': failures.NO_ANSWER,
-               '(113': failures.UNREACHABLE,
-               'timed out': failures.NO_ANSWER,
-               "can't connect": failures.CONNECTION_REFUSED}
-
     def connect_args(self) -> dict[str, Any]:
         # PyMySQL's connect_timeout does not bound a server that accepts and
         # says nothing; read_timeout does. Both are set for both phases.
@@ -175,10 +148,11 @@ class MySQL(Dialect):
         variables = _pairs(connection, (
             "SHOW GLOBAL VARIABLES WHERE Variable_name IN ('read_only', "
             "'super_read_only', 'innodb_read_only', 'wsrep_on', "
-            "'wsrep_provider')"))
+            "'wsrep_provider', 'wsrep_desync', 'wsrep_reject_queries', "
+            "'pxc_maint_mode')"))
         if variables.get('wsrep_on') == 'ON' and variables.get(
                 'wsrep_provider', 'none') not in ('', 'none'):
-            result = self._ask_galera(connection, tolerance)
+            result = self._ask_galera(connection, variables, tolerance)
             if result.status is not report.Status.PASS:
                 return result
         if not tolerance.read_only:
@@ -189,9 +163,10 @@ class MySQL(Dialect):
         return Result.ok()
 
     def _ask_galera(self, connection: sqlalchemy.Connection,
+                    variables: Mapping[str, str],
                     tolerance: Tolerance) -> Result:
         # A node that has lost its cluster answers SELECT 1, and SHOW, and
-        # refuses the work.
+        # refuses the work. So does one that was told to refuse it.
         status = _pairs(connection, (
             "SHOW GLOBAL STATUS WHERE Variable_name IN ('wsrep_ready', "
             "'wsrep_local_state', 'wsrep_cluster_status')"))
@@ -199,23 +174,28 @@ class MySQL(Dialect):
             return Result.failed(NOT_READY, 'wsrep_ready is {}, cluster is {}'
                                  .format(status.get('wsrep_ready'),
                                          status.get('wsrep_cluster_status')))
+        # An operator takes the node out, on Percona's with the second one.
+        for name, normal in (('wsrep_reject_queries', 'NONE'),
+                             ('pxc_maint_mode', 'DISABLED')):
+            if variables.get(name, normal).upper() != normal:
+                return Result.failed(NOT_READY, f'{name} is {variables[name]}')
         state = status.get('wsrep_local_state')
-        if state == '4' or (state == '2' and tolerance.galera_donor):
+        desynced = variables.get('wsrep_desync') == 'ON'
+        if tolerance.galera_donor and state in ('2', '4'):
             return Result.ok()
+        if state == '4' and not desynced:
+            return Result.ok()
+        why = 'wsrep_desync is ON' if desynced else 'a donor'
         return Result.failed(
             NOT_SYNCED, f'wsrep_local_state is {state}, synced is 4'
-            + (', a donor (see database_galera_donor_ok)'
-               if state == '2' else ''))
+            + (f', {why} (see database_galera_donor_ok)'
+               if desynced or state == '2' else ''))
 
     def reason(self, exc: BaseException) -> str:
-        network = failures.network_reason(exc)
-        if network:
-            return network
-        for link in failures.chain(exc):
-            code = link.args[0] if link.args else None
-            if isinstance(code, int) and code in self.codes:
-                return self.codes[code]
-        return failures.text_reason(exc, self.phrases) or failures.FAILED
+        # The network's first: PyMySQL wraps what the system says in 2003.
+        return (failures.network_reason(exc)
+                or mysql_faults.reason(exc)
+                or failures.FAILED)
 
 
 class PostgreSQL(Dialect):

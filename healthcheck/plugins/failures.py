@@ -37,7 +37,13 @@ UNKNOWN_HOST = 'UNKNOWN HOST'
 UNREACHABLE = 'HOST UNREACHABLE'
 FAILED = 'FAILED'
 
-_UNREACHABLE = {errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EHOSTDOWN}
+_BY_ERRNO = {
+    errno.EHOSTUNREACH: UNREACHABLE, errno.ENETUNREACH: UNREACHABLE,
+    errno.EHOSTDOWN: UNREACHABLE,
+    errno.ECONNREFUSED: CONNECTION_REFUSED,
+    errno.ECONNRESET: CONNECTION_LOST, errno.EPIPE: CONNECTION_LOST,
+    errno.ECONNABORTED: CONNECTION_LOST,
+    errno.ETIMEDOUT: NO_ANSWER, errno.EAGAIN: NO_ANSWER}
 
 
 def chain(exc: BaseException) -> Iterator[BaseException]:
@@ -84,11 +90,16 @@ def network_reason(exc: BaseException,
                              ConnectionAbortedError, EOFError,
                              ssl.SSLEOFError, ssl.SSLZeroReturnError)):
             return CONNECTION_LOST
-        if isinstance(link, OSError) and link.errno in _UNREACHABLE:
-            return UNREACHABLE
+        if isinstance(link, OSError) and link.errno in _BY_ERRNO:
+            return _BY_ERRNO[link.errno]
         if isinstance(link, FileNotFoundError):  # a UNIX socket
             return CONNECTION_REFUSED
     return None
+
+
+def os_reason(number: int) -> str | None:
+    """The reason that an ``errno`` of the operating system stands for."""
+    return _BY_ERRNO.get(number)
 
 
 def tls_reason(link: BaseException,

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import pymysql
 import pytest
 
 from tests.functional import databases
@@ -66,6 +67,25 @@ def test_donor_is_still_asked_for_its_quorum(
         service.passes()
         database.server.lose_quorum()
         service.fails('DATABASE: NOT READY')
+
+
+@pytest.mark.parametrize('refused', ['ALL', 'ALL_KILL'])
+def test_told_to_refuse_queries(
+        database: databases.Database, refused: str) -> None:
+    # It goes on being ready and synced.
+    server = database.server
+    with database.service(database_galera_donor_ok=True) as service:
+        service.passes()
+        try:
+            server.sql(f"SET GLOBAL wsrep_reject_queries = '{refused}'")
+        except pymysql.OperationalError:
+            pass  # ALL_KILL closes this connection, too
+        try:
+            service.fails('DATABASE: NOT READY')
+            assert server.synced
+        finally:
+            server.sql("SET GLOBAL wsrep_reject_queries = 'NONE'")
+        service.passes()
 
 
 @pytest.mark.parametrize('tolerated', [False, True])

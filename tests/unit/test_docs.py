@@ -34,6 +34,7 @@ from healthcheck.plugins import cells
 from healthcheck.plugins import dialects
 from healthcheck.plugins import failures
 from healthcheck.plugins import foreign
+from healthcheck.plugins import mysql_faults
 from healthcheck.plugins import queue_target
 from healthcheck.plugins import services
 from healthcheck.plugins import services_rules
@@ -53,6 +54,9 @@ EXAMPLES = DOCS / 'examples'
 WITH_REASONS = (base, broker_replies, cells, check, dialects, engine,
                 failures, foreign, guard, intake, queue_target, report,
                 services, services_rules, switches, worker, wrapper)
+WITH_REASONS = (base, cells, check, dialects, engine, failures, foreign,
+                mysql_faults, queue_target, report, runner, services,
+                services_rules, switches, worker, wrapper)
 
 
 def _read(path: pathlib.Path) -> str:

@@ -34,6 +34,7 @@ from healthcheck.plugins import database_target
 from healthcheck.plugins import dialects
 from healthcheck.plugins import failures
 from healthcheck.plugins import held
+from healthcheck.plugins import mysql_faults
 from healthcheck.plugins import mysql_tls
 from healthcheck.plugins import queue_target
 from healthcheck import report
@@ -154,10 +155,67 @@ class TestReasons:
     @pytest.mark.parametrize('code, reason', [
         (1040, failures.TOO_MANY_CONNECTIONS), (1045, failures.LOGIN_REFUSED),
         (1049, dialects.NO_SUCH_DATABASE), (1047, dialects.NOT_READY),
-        (2006, failures.CONNECTION_LOST), (4711, failures.FAILED)])
+        (2006, failures.CONNECTION_LOST), (4711, failures.FAILED),
+        (1820, failures.LOGIN_REFUSED), (1862, failures.LOGIN_REFUSED),
+        (3118, failures.LOGIN_REFUSED), (3159, failures.LOGIN_REFUSED),
+        (4151, failures.LOGIN_REFUSED), (1251, failures.LOGIN_REFUSED),
+        (1142, failures.PERMISSION_DENIED), (1836, dialects.READ_ONLY),
+        (1969, failures.NO_ANSWER), (3024, failures.NO_ANSWER),
+        (4031, failures.CONNECTION_LOST),
+        *((code, mysql_faults.NO_SERVER) for code in (9001, 9002, 9004,
+                                                      9005)),
+        (9003, failures.FAILED)])
     def test_of_mysql(self, code, reason):
         made = target_of('mysql+pymysql://h/db')
         assert made.reason(RuntimeError(code, 'text')) == reason
+
+    @pytest.mark.parametrize('args, reason', [
+        ((1135, 'Can\'t create a new thread (errno 11 "Resource temporarily '
+          'unavailable")'), failures.TOO_MANY_CONNECTIONS),
+        ((1135, "Can't create a new thread (1135)"),
+         failures.TOO_MANY_CONNECTIONS),
+        ((1105, 'Unknown error (1105)'), failures.FAILED),
+        ((1109, "Unknown table (1109) 't' in MULTI DELETE"), failures.FAILED),
+        ((1290, 'The MariaDB server is running with the --read-only option so '
+          'it cannot execute this statement'), dialects.READ_ONLY),
+        ((1290, 'The server is running with --skip-grant-tables'),
+         failures.FAILED),
+        ((1815, 'Internal error: Session creation failed'),
+         mysql_faults.NO_SERVER),
+        ((1815, 'Internal error: DBRM is not responding'), failures.FAILED),
+        # As libmariadb and libmysqlclient write them.
+        ((2002, "Can't connect to server on 'h' (111)"),
+         failures.CONNECTION_REFUSED),
+        ((2002, "Can't connect to server on 'h' (115)"),
+         failures.CONNECTION_REFUSED),
+        ((2002, "Can't connect to local server through socket '/s' (2)"),
+         failures.CONNECTION_REFUSED),
+        ((2002, "Can't connect to server on 'h' (110)"), failures.NO_ANSWER),
+        ((2003, "Can't connect to MySQL server on 'h:3306' (113)"),
+         failures.UNREACHABLE),
+        ((2002, "Can't connect to server on 'h' (101)"),
+         failures.UNREACHABLE),
+        ((2002, "Can't connect to local server through socket '/(113/s' (2)"),
+         failures.CONNECTION_REFUSED),
+        ((2013, 'Lost connection to server at \'reading initial communication '
+          'packet\', system error: 110'), failures.NO_ANSWER),
+        ((2013, 'Lost connection to server at \'reading initial communication '
+          'packet\', system error: 115'), failures.CONNECTION_LOST),
+        ((2002, "Can't connect (1130)"), failures.CONNECTION_REFUSED),
+        ((2026, 'TLS/SSL error: No such file or directory (2)'),
+         failures.TLS_NOT_SET_UP),
+        ((2026, 'TLS/SSL error: key values mismatch'),
+         failures.TLS_NOT_SET_UP),
+        ((2026, 'TLS/SSL error: self-signed certificate in certificate '
+          'chain'), failures.CERTIFICATE_REFUSED),
+        ((2026, 'TLS/SSL error: tlsv1 alert unknown ca'),
+         failures.CERTIFICATE_REFUSED),
+        ((2026, 'SSL connection error: SSL is required, but the server does '
+          'not support it'), failures.TLS_FAILED)])
+    @pytest.mark.parametrize('driver', ['pymysql', 'mysqldb'])
+    def test_of_mysql_by_code_before_words(self, driver, args, reason):
+        made = target_of(f'mysql+{driver}://h/db')
+        assert made.reason(RuntimeError(*args)) == reason
 
     @pytest.mark.parametrize('text, reason', [
         ('the database system is starting up', dialects.NOT_READY),
@@ -372,6 +430,48 @@ class TestLastWords:
     def test_of_a_new_connection_hold(self, target):
         self.client = self.Client("CONNECTION_FORCED - vhost 'v' is down")
         assert target.probe().reason == broker_replies.VHOST_DOWN
+
+
+class Rows:
+    """A connection that answers SHOW with what was set."""
+
+    def __init__(self, **values):
+        self.values = values
+
+    def exec_driver_sql(self, statement):
+        return [(name, value) for name, value in self.values.items()
+                if f"'{name}'" in statement]
+
+
+class TestGalera:
+
+    @pytest.mark.parametrize('values, strict, tolerant', [
+        ({}, None, None),
+        ({'wsrep_ready': 'OFF'}, 'NOT READY', 'NOT READY'),
+        ({'wsrep_local_state': '2'}, 'NOT SYNCED', None),
+        ({'wsrep_local_state': '2', 'wsrep_desync': 'ON'},
+         'NOT SYNCED', None),
+        ({'wsrep_desync': 'ON'}, 'NOT SYNCED', None),
+        ({'wsrep_local_state': '1', 'wsrep_desync': 'ON'},
+         'NOT SYNCED', 'NOT SYNCED'),
+        ({'wsrep_reject_queries': 'NONE'}, None, None),
+        ({'wsrep_reject_queries': 'ALL'}, 'NOT READY', 'NOT READY'),
+        ({'wsrep_reject_queries': 'ALL_KILL'}, 'NOT READY', 'NOT READY'),
+        ({'pxc_maint_mode': 'DISABLED'}, None, None),
+        ({'pxc_maint_mode': 'MAINTENANCE'}, 'NOT READY', 'NOT READY'),
+        ({'pxc_maint_mode': 'SHUTDOWN'}, 'NOT READY', 'NOT READY')])
+    def test_a_node_that_is_not_in_full_service(
+            self, values, strict, tolerant):
+        dialect = dialects.of(sqlalchemy.make_url('mysql+pymysql://h/'), 4)
+        rows = Rows(**{'wsrep_on': 'ON', 'wsrep_provider': '/lib/galera.so',
+                       'wsrep_ready': 'ON', 'wsrep_local_state': '4',
+                       **values})
+        for tolerates, reason in [(False, strict), (True, tolerant)]:
+            result = dialect.ask(
+                rows, dialects.Tolerance(galera_donor=tolerates))
+            assert result.reason == (reason or 'OK')
+            if reason:  # the detail names what is wrong
+                assert any(name in result.detail for name in values)
 
 
 class TestAlso:
