@@ -52,11 +52,8 @@ DOCS = ROOT / 'doc' / 'source'
 EXAMPLES = DOCS / 'examples'
 
 WITH_REASONS = (base, broker_replies, cells, check, dialects, engine,
-                failures, foreign, guard, intake, queue_target, report,
-                services, services_rules, switches, worker, wrapper)
-WITH_REASONS = (base, cells, check, dialects, engine, failures, foreign,
-                mysql_faults, queue_target, report, runner, services,
-                services_rules, switches, worker, wrapper)
+                failures, foreign, guard, intake, mysql_faults, queue_target,
+                report, services, services_rules, switches, worker, wrapper)
 
 
 def _read(path: pathlib.Path) -> str:
