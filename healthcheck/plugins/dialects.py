@@ -229,6 +229,23 @@ class PostgreSQL(Dialect):
     # words, the server's, and those of the poolers PgBouncer, Odyssey, pgcat
     # and Pgpool-II. What a server has told a pooler comes first.
     phrases = {
+        # Files of this host, before "no such file" and "does not exist".
+        'certificate file "': failures.TLS_NOT_SET_UP,
+        'private key file "': failures.TLS_NOT_SET_UP,
+        'service file "': failures.BAD_URL,
+        'definition of service "': failures.BAD_URL,
+        'invalid connection option': failures.BAD_URL,
+        'invalid sslmode value': failures.BAD_URL,
+        'certificate verify failed': failures.CERTIFICATE_REFUSED,
+        'does not match host name': failures.CERTIFICATE_REFUSED,
+        'alert bad certificate': failures.CERTIFICATE_REFUSED,
+        'alert certificate': failures.CERTIFICATE_REFUSED,
+        'alert unknown ca': failures.CERTIFICATE_REFUSED,
+        'requires a valid client certificate': failures.CERTIFICATE_REFUSED,
+        'server does not support ssl': failures.TLS_FAILED,
+        'alert handshake failure': failures.TLS_FAILED,
+        'alert protocol version': failures.TLS_FAILED,
+        'unsupported protocol': failures.TLS_FAILED,
         'connection refused': failures.CONNECTION_REFUSED,
         'no such file or directory': failures.CONNECTION_REFUSED,
         'could not translate host name': failures.UNKNOWN_HOST,

@@ -24,6 +24,7 @@ import ssl
 
 from healthcheck.probing import check
 
+BAD_URL = 'BAD URL'
 CERTIFICATE_REFUSED = 'CERTIFICATE REFUSED'
 CONNECTION_REFUSED = 'CONNECTION REFUSED'
 CONNECTION_LOST = 'CONNECTION LOST'
@@ -44,6 +45,10 @@ _BY_ERRNO = {
     errno.ECONNRESET: CONNECTION_LOST, errno.EPIPE: CONNECTION_LOST,
     errno.ECONNABORTED: CONNECTION_LOST,
     errno.ETIMEDOUT: NO_ANSWER, errno.EAGAIN: NO_ANSWER}
+
+
+class TLSNotSetUp(Exception):
+    """This host's part of TLS cannot be set up; the text is for admins."""
 
 
 def chain(exc: BaseException) -> Iterator[BaseException]:
@@ -104,7 +109,7 @@ def os_reason(number: int) -> str | None:
 
 def tls_reason(link: BaseException,
                files: Iterable[str | None] = ()) -> str | None:
-    """The reason, if the exception itself is one of Python's ``ssl`` module.
+    """The reason, if the exception itself is one of TLS.
 
     :param files: those that a connection reads on this host: certificates
         and keys, where they are configured. OpenSSL reports a file that is
@@ -112,6 +117,8 @@ def tls_reason(link: BaseException,
         like a connection that SELinux forbids, both without its name. So a
         file is at fault only if one of these cannot be read.
     """
+    if isinstance(link, TLSNotSetUp):
+        return TLS_NOT_SET_UP
     if isinstance(link, (ssl.SSLEOFError, ssl.SSLZeroReturnError)):
         return CONNECTION_LOST
     if isinstance(link, ssl.SSLCertVerificationError):

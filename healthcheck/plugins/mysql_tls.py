@@ -25,6 +25,8 @@ from typing import Any
 
 from pymysql import connections
 
+from healthcheck.plugins import failures
+
 _FILES = ('ca', 'capath', 'cert', 'key')
 _AT_MOST = 16
 
@@ -36,6 +38,9 @@ class Connection(connections.Connection):
     """A connection of PyMySQL's.
 
     A release that makes its contexts elsewhere does so as ever.
+
+    :raises failures.TLSNotSetUp: a file of the URL, or of a MySQL option
+        file that it names, is missing or cannot be used
     """
 
     def _create_ssl_ctx(self, sslp: Any) -> ssl.SSLContext:
@@ -47,7 +52,15 @@ class Connection(connections.Connection):
         key = repr(sorted(sslp.items())), tuple(map(_stamp, files))
         context = _contexts.get(key)
         if context is None:
-            context = super()._create_ssl_ctx(sslp)  # type: ignore[misc]
+            try:
+                context = super()._create_ssl_ctx(  # type: ignore[misc]
+                    sslp)
+            except (OSError, ValueError) as exc:
+                # OpenSSL does not name the file.
+                given = [sslp[name] for name in _FILES if sslp.get(name)]
+                raise failures.TLSNotSetUp(
+                    failures.unreadable(given)
+                    or f'{", ".join(given)}: {exc}') from exc
             if len(_contexts) >= _AT_MOST:
                 _contexts.clear()
             _contexts[key] = context

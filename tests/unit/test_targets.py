@@ -432,6 +432,69 @@ class TestLastWords:
         assert target.probe().reason == broker_replies.VHOST_DOWN
 
 
+    @pytest.mark.parametrize('text, reason', [
+        ('root certificate file "/x/ca.pem" does not exist\nEither provide '
+         'the file, or change sslmode', failures.TLS_NOT_SET_UP),
+        ('could not read root certificate file "/x/ca.pem": no certificate '
+         'or crl found', failures.TLS_NOT_SET_UP),
+        ('could not read certificate file "/x": No such file or directory',
+         failures.TLS_NOT_SET_UP),
+        ('certificate present, but not private key file "/x/missing.key"',
+         failures.TLS_NOT_SET_UP),
+        ('private key file "/x" has group or world access; file must have '
+         'permissions u=rw', failures.TLS_NOT_SET_UP),
+        ('could not load private key file "/x": key values mismatch',
+         failures.TLS_NOT_SET_UP),
+        ('service file "/x/pg.conf" not found', failures.BAD_URL),
+        ('definition of service "nova" not found', failures.BAD_URL),
+        ('invalid sslmode value: "maybe"', failures.BAD_URL),
+        ('invalid dsn: invalid connection option "foo"', failures.BAD_URL),
+        ('SSL error: certificate verify failed',
+         failures.CERTIFICATE_REFUSED),
+        ('server certificate for "h" does not match host name "127.0.0.1"',
+         failures.CERTIFICATE_REFUSED),
+        ('SSL error: tlsv1 alert unknown ca', failures.CERTIFICATE_REFUSED),
+        ('SSL error: ssl/tls alert certificate expired',
+         failures.CERTIFICATE_REFUSED),
+        ('server does not support SSL, but SSL was required',
+         failures.TLS_FAILED),
+        ('connection to server on socket "/run/.s.PGSQL.5432" failed: No such '
+         'file or directory', failures.CONNECTION_REFUSED)])
+    @pytest.mark.parametrize('driver', ['psycopg2', 'psycopg'])
+    def test_of_postgresql(self, driver, text, reason):
+        made = target_of(f'postgresql+{driver}://h/db')
+        assert made.reason(RuntimeError(text)) == reason
+
+
+class TestFilesOfThisHost:
+    """A fault of these is no server's."""
+
+    @staticmethod
+    def probed(query):
+        return target_of(f'mysql+pymysql://u@127.0.0.1:1/db?{query}').probe()
+
+    @pytest.mark.parametrize('option', ['ssl_ca', 'ssl_cert'])
+    @pytest.mark.parametrize('content', [None, '', 'no certificate'])
+    def test_one_that_cannot_be_used(self, tmp_path, option, content):
+        path = tmp_path / 'file.pem'
+        if content is not None:
+            path.write_text(content)
+        result = self.probed(f'{option}={path}')
+        assert result.reason == failures.TLS_NOT_SET_UP
+        assert str(path) in result.detail
+
+    def test_a_missing_socket_is_a_server_that_is_down(self, tmp_path):
+        result = self.probed(f'unix_socket={tmp_path}/sock')
+        assert result.reason == failures.CONNECTION_REFUSED
+
+    def test_a_missing_ca_of_an_option_file(self, tmp_path):
+        options = tmp_path / 'client.cnf'
+        options.write_text(f'[client]\nssl-ca = {tmp_path}/ca.pem\n')
+        result = self.probed(f'read_default_file={options}')
+        assert result.reason == failures.TLS_NOT_SET_UP
+        assert f'{tmp_path}/ca.pem' in result.detail
+
+
 class Rows:
     """A connection that answers SHOW with what was set."""
 
