@@ -431,7 +431,6 @@ class TestLastWords:
         self.client = self.Client("CONNECTION_FORCED - vhost 'v' is down")
         assert target.probe().reason == broker_replies.VHOST_DOWN
 
-
     @pytest.mark.parametrize('text, reason', [
         ('root certificate file "/x/ca.pem" does not exist\nEither provide '
          'the file, or change sslmode', failures.TLS_NOT_SET_UP),
