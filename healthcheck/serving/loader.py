@@ -141,9 +141,11 @@ class Loader:
         self._clock = clock
         self._uniform = uniform
         self.application: wsgi.WSGIApplication | None = None
+        # Held by the one thread that tries.
         self._loading = threading.Lock()
         self._turn = _Turn()
         self._given_up = False
+        self._lacks_threads = False
         self._failures = 0
         self._due_at = -math.inf
         self._said = ''
@@ -174,8 +176,31 @@ class Loader:
         and at once when they become so. Processes that were forked from one
         take turns, so that the others can answer meanwhile.
         """
+        if self._loading.acquire(blocking=False):
+            self._attempt(backends_are_well)
+
+    def attempt_aside(self, backends_are_well: Callable[[], bool]) -> None:
+        """Do that in a thread of its own, of which there is one at most."""
         if not self._loading.acquire(blocking=False):
             return
+        thread = threading.Thread(
+            target=self._attempt, args=(backends_are_well,),
+            name='healthcheck-loader', daemon=True)
+        try:
+            thread.start()
+        except RuntimeError as exc:
+            self._loading.release()
+            if not self._lacks_threads:
+                self._lacks_threads = True
+                LOG.error('Healthcheck: no thread can be started to load '
+                          '%(app)s, which the next request tries again: '
+                          '%(error)s', {'app': self._target.text,
+                                        'error': exc})
+        else:
+            self._lacks_threads = False
+
+    def _attempt(self, backends_are_well: Callable[[], bool]) -> None:
+        """Try, and let the next one try after that."""
         try:
             if self.application is not None or self._given_up:
                 return

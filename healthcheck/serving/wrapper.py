@@ -125,15 +125,14 @@ class Application:
         return NOT_LOADED if self._loader.application is None else report.OK
 
     def _go_on_loading(self, environ: wsgi.WSGIEnvironment) -> None:
-        def attempt() -> None:
-            self._loader.attempt(lambda: self._door.probed(environ) in (
-                report.Status.PASS, report.Status.WARN))
+        def are_well() -> bool:
+            return self._door.probed(environ) in (
+                report.Status.PASS, report.Status.WARN)
         # Not threading.main_thread(): greenlets have their own idea of it.
         if threading.get_native_id() == os.getpid():
-            attempt()
+            self._loader.attempt(are_well)
         elif 'uwsgi' not in sys.modules:
-            threading.Thread(target=attempt, name='healthcheck-loader',
-                             daemon=True).start()
+            self._loader.attempt_aside(are_well)
         # One of uWSGI's threads is the main one: its turn will come.
 
 
@@ -253,23 +252,35 @@ def _are_well(conf: cfg.ConfigOpts, timeout: float) -> bool:
     :param timeout: the longest time to wait, in seconds
     """
     reading, writing = os.pipe()
-    child = os.fork()
-    if child == 0:
-        try:
-            if _look(conf, timeout):
-                os.write(writing, _WELL)
-        finally:
-            os._exit(0)
-    os.close(writing)
     with open(reading, 'rb', buffering=0) as answers:
-        if select.select([answers], [], [], timeout + _GRACE)[0]:
-            well = answers.read(1) == _WELL
-        else:
-            well = False
+        try:
+            child = os.fork()
+            if child == 0:
+                try:
+                    if _look(conf, timeout):
+                        os.write(writing, _WELL)
+                finally:
+                    os._exit(0)
+        finally:
+            os.close(writing)
+        try:
+            # Not select(): it fails with a descriptor above 1023.
+            poll = select.poll()
+            poll.register(answers, select.POLLIN)
+            if poll.poll(math.ceil((timeout + _GRACE) * 1000)):
+                return answers.read(1) == _WELL
+            return False
+        finally:
+            _end(child)
+
+
+def _end(child: int) -> None:
+    """Kill a child that may still run, and leave nothing of it."""
+    # The server may have reaped it.
+    with contextlib.suppress(ChildProcessError, ProcessLookupError):
+        if os.waitpid(child, os.WNOHANG) == (0, 0):
             os.kill(child, signal.SIGKILL)
-    with contextlib.suppress(ChildProcessError):  # the server was faster
-        os.waitpid(child, 0)
-    return well
+            os.waitpid(child, 0)
 
 
 def _look(conf: cfg.ConfigOpts, timeout: float) -> bool:

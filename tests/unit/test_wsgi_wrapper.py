@@ -14,13 +14,16 @@
 
 from __future__ import annotations
 
+import gc
 import importlib
 import logging
 import multiprocessing
 import os
+import resource
 import signal
 import subprocess
 import sys
+import threading
 import types
 
 import pytest
@@ -336,6 +339,68 @@ def test_child_that_hangs_is_killed(world, conf, monkeypatch):
         os.waitpid(-1, os.WNOHANG)
 
 
+def descriptors():
+    gc.collect()  # what an earlier test has left
+    return len(os.listdir('/proc/self/fd'))
+
+
+def test_descriptors_past_1023(world, conf, monkeypatch):
+    """select() would refuse them."""
+    monkeypatch.setattr(wrapper, '_look', lambda *args: True)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, 2048), hard))
+    held = []
+    try:
+        while not held or held[-1] < 1024:
+            held.append(os.open(os.devnull, os.O_RDONLY))
+        assert wrapper._are_well(conf(''), 30.0)
+    finally:
+        for descriptor in held:
+            os.close(descriptor)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+@pytest.mark.parametrize('look', [
+    lambda *args: True, lambda *args: False, lambda *args: 1 / 0,
+    lambda *args: signal.pause()])
+def test_child_is_reaped_and_nothing_stays_open(look, world, conf,
+                                                monkeypatch):
+    monkeypatch.setattr(wrapper, '_look', look)
+    monkeypatch.setattr(wrapper, '_GRACE', 0.0)
+    before = descriptors()
+    wrapper._are_well(conf(''), 0.05)
+    assert descriptors() == before
+    with pytest.raises(ChildProcessError):
+        os.waitpid(-1, os.WNOHANG)
+
+
+def test_child_is_reaped_when_the_wait_is_interrupted(world, conf,
+                                                      monkeypatch):
+    monkeypatch.setattr(wrapper, '_look', lambda *args: signal.pause())
+    before = descriptors()
+    previous = signal.signal(signal.SIGALRM, signal.default_int_handler)
+    signal.setitimer(signal.ITIMER_REAL, 0.05)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            wrapper._are_well(conf(''), 30.0)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0.0)
+        signal.signal(signal.SIGALRM, previous)
+    assert descriptors() == before
+    with pytest.raises(ChildProcessError):
+        os.waitpid(-1, os.WNOHANG)
+
+
+def test_no_child_can_be_had(world, conf, monkeypatch):
+    def fork():
+        raise BlockingIOError
+    monkeypatch.setattr(os, 'fork', fork)
+    before = descriptors()
+    with pytest.raises(BlockingIOError):
+        wrapper._are_well(conf(''), 30.0)
+    assert descriptors() == before
+
+
 @pytest.fixture
 def in_main_thread(monkeypatch):
     def set_to(is_main):
@@ -422,6 +487,84 @@ def test_one_of_uwsgi_threads_is_left_to_the_main_one(
     in_main_thread(True)
     get(app)
     assert get(app) == (200, 'OK\nOK')
+
+
+@pytest.fixture
+def loading_threads(monkeypatch):
+    """All threads that have been started to load, as a list that grows."""
+    started, start = [], threading.Thread.start
+
+    def count(self):
+        if self.name == 'healthcheck-loader':
+            started.append(self)
+        start(self)
+    monkeypatch.setattr(threading.Thread, 'start', count)
+    yield started
+    for each in started:
+        each.join(30)
+
+
+def test_one_thread_loads_however_many_ask(start, world, in_main_thread,
+                                           loading_threads):
+    in_main_thread(False)
+    world.load = fail(RuntimeError())
+    app = start()
+    app._loader._due_at = 0.0
+    loading, go_on = threading.Event(), threading.Event()
+
+    def load():
+        loading.set()
+        assert go_on.wait(30)
+    world.load = load
+    get(app)
+    assert loading.wait(30)
+    for _ in range(50):
+        assert get(app)[0] == 503
+    go_on.set()
+    only, = loading_threads
+    only.join(30)
+    assert get(app) == (200, 'OK\nOK')
+
+
+def test_requests_start_no_thread_while_one_looks(world, clock,
+                                                  loading_threads):
+    """A look at the backends takes a while, too: see startup_wait."""
+    one = make_loader(clock)
+    go_on = threading.Event()
+    one.attempt_aside(lambda: not go_on.wait(30))
+    for _ in range(50):
+        one.attempt_aside(lambda: True)
+    go_on.set()
+    only, = loading_threads
+    only.join(30)
+    assert world.loads == []
+    one.attempt_aside(lambda: True)
+    loading_threads[1].join(30)
+    assert one.application is wsgi.below
+
+
+def test_no_thread_can_be_had(start, world, in_main_thread, monkeypatch,
+                              caplog):
+    in_main_thread(False)
+    world.load = fail(RuntimeError())
+    app = start()
+    world.load = lambda: None
+    app._loader._due_at = 0.0
+    get(app)  # the door has its own threads by now
+
+    def refuse(self):
+        raise RuntimeError("can't start new thread")
+    caplog.clear()
+    app._loader.application = None
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, 'start', refuse)
+        for _ in range(3):
+            assert get(app)[0] == 503
+    line, = [line for line in caplog.messages if 'thread' in line]
+    assert 'service:application' in line and 'next request' in line
+    # As soon as there is one, it loads.
+    assert until_not(app, 'APPLICATION: NOT LOADED',
+                     '/healthcheck/application') == (200, 'OK')
 
 
 def test_noncritical_backends_do_not_hold_it_up(start, world):
