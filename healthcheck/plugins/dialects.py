@@ -36,7 +36,7 @@ READ_ONLY = mysql_faults.READ_ONLY
 IN_RECOVERY = 'IN RECOVERY'
 NOT_READY = mysql_faults.NOT_READY
 NOT_SYNCED = 'NOT SYNCED'
-NO_SERVER_BEHIND_PROXY = mysql_faults.NO_SERVER
+NO_SERVER_BEHIND_PROXY = mysql_faults.NO_SERVER_BEHIND_PROXY
 CORRUPT = 'CORRUPT'
 
 Result = report.Result
@@ -237,6 +237,8 @@ class PostgreSQL(Dialect):
         'invalid connection option': failures.BAD_URL,
         'invalid sslmode value': failures.BAD_URL,
         'certificate verify failed': failures.CERTIFICATE_REFUSED,
+        # Another CA of the same name.
+        'signature failure': failures.CERTIFICATE_REFUSED,
         'does not match host name': failures.CERTIFICATE_REFUSED,
         'alert bad certificate': failures.CERTIFICATE_REFUSED,
         'alert certificate': failures.CERTIFICATE_REFUSED,

@@ -24,7 +24,7 @@ import re
 
 from healthcheck.plugins import failures
 
-NO_SERVER = 'NO SERVER BEHIND PROXY'
+NO_SERVER_BEHIND_PROXY = 'NO SERVER BEHIND PROXY'
 NO_SUCH_DATABASE = 'NO SUCH DATABASE'
 NOT_READY = 'NOT READY'
 READ_ONLY = 'READ ONLY'
@@ -52,7 +52,7 @@ CODES = {code: reason for reason, codes in {
     failures.CONNECTION_REFUSED: (2002, 2003),
     # 9001, 9002: none can be connected to; 9004, 9005: the one there was
     # went offline, or lags.
-    NO_SERVER: (9001, 9002, 9004, 9005),
+    NO_SERVER_BEHIND_PROXY: (9001, 9002, 9004, 9005),
 }.items() for code in codes}
 
 # Codes that stand for many faults, which their words tell apart; the first
@@ -60,7 +60,7 @@ CODES = {code: reason for reason, codes in {
 # of TLS, with OpenSSL's words.
 _WORDS = {
     1290: {'read-only': READ_ONLY, 'read_only': READ_ONLY},
-    1815: {'session creation failed': NO_SERVER},
+    1815: {'session creation failed': NO_SERVER_BEHIND_PROXY},
     2026: {'no such file': failures.TLS_NOT_SET_UP,
            'permission denied': failures.TLS_NOT_SET_UP,
            'no certificate or crl': failures.TLS_NOT_SET_UP,
@@ -71,6 +71,7 @@ _WORDS = {
            'shutdown while in init': failures.TLS_NOT_SET_UP,
            'certificate': failures.CERTIFICATE_REFUSED,
            'unknown ca': failures.CERTIFICATE_REFUSED,
+           'signature failure': failures.CERTIFICATE_REFUSED,
            '': failures.TLS_FAILED},
 }
 

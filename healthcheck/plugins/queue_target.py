@@ -37,7 +37,7 @@ from healthcheck import redact
 from healthcheck import report
 
 BLOCKED = 'BLOCKED BY BROKER'
-BAD_URL = 'BAD URL'
+BAD_URL = failures.BAD_URL
 
 TOPIC = 'healthcheck.nobody'
 

@@ -162,8 +162,8 @@ class TestReasons:
         (1142, failures.PERMISSION_DENIED), (1836, dialects.READ_ONLY),
         (1969, failures.NO_ANSWER), (3024, failures.NO_ANSWER),
         (4031, failures.CONNECTION_LOST),
-        *((code, mysql_faults.NO_SERVER) for code in (9001, 9002, 9004,
-                                                      9005)),
+        *((code, mysql_faults.NO_SERVER_BEHIND_PROXY)
+          for code in (9001, 9002, 9004, 9005)),
         (9003, failures.FAILED)])
     def test_of_mysql(self, code, reason):
         made = target_of('mysql+pymysql://h/db')
@@ -181,7 +181,7 @@ class TestReasons:
         ((1290, 'The server is running with --skip-grant-tables'),
          failures.FAILED),
         ((1815, 'Internal error: Session creation failed'),
-         mysql_faults.NO_SERVER),
+         mysql_faults.NO_SERVER_BEHIND_PROXY),
         ((1815, 'Internal error: DBRM is not responding'), failures.FAILED),
         # As libmariadb and libmysqlclient write them.
         ((2002, "Can't connect to server on 'h' (111)"),
@@ -289,6 +289,41 @@ class TestReasons:
         of_psycopg2 = RuntimeError('does not exist')
         of_psycopg2.pgcode = fault.sqlstate
         assert made.reason(of_psycopg2) == reason
+
+    @pytest.mark.parametrize('text, reason', [
+        ('root certificate file "/x/ca.pem" does not exist\nEither provide '
+         'the file, or change sslmode', failures.TLS_NOT_SET_UP),
+        ('could not read root certificate file "/x/ca.pem": no certificate '
+         'or crl found', failures.TLS_NOT_SET_UP),
+        ('could not read certificate file "/x": No such file or directory',
+         failures.TLS_NOT_SET_UP),
+        ('certificate present, but not private key file "/x/missing.key"',
+         failures.TLS_NOT_SET_UP),
+        ('private key file "/x" has group or world access; file must have '
+         'permissions u=rw', failures.TLS_NOT_SET_UP),
+        ('could not load private key file "/x": key values mismatch',
+         failures.TLS_NOT_SET_UP),
+        ('service file "/x/pg.conf" not found', failures.BAD_URL),
+        ('definition of service "nova" not found', failures.BAD_URL),
+        ('invalid sslmode value: "maybe"', failures.BAD_URL),
+        ('invalid dsn: invalid connection option "foo"', failures.BAD_URL),
+        ('SSL error: certificate verify failed',
+         failures.CERTIFICATE_REFUSED),
+        ('server certificate for "h" does not match host name "127.0.0.1"',
+         failures.CERTIFICATE_REFUSED),
+        ('SSL error: provider signature failure',
+         failures.CERTIFICATE_REFUSED),
+        ('SSL error: tlsv1 alert unknown ca', failures.CERTIFICATE_REFUSED),
+        ('SSL error: ssl/tls alert certificate expired',
+         failures.CERTIFICATE_REFUSED),
+        ('server does not support SSL, but SSL was required',
+         failures.TLS_FAILED),
+        ('connection to server on socket "/run/.s.PGSQL.5432" failed: No such '
+         'file or directory', failures.CONNECTION_REFUSED)])
+    @pytest.mark.parametrize('driver', ['psycopg2', 'psycopg'])
+    def test_of_postgresql(self, driver, text, reason):
+        made = target_of(f'postgresql+{driver}://h/db')
+        assert made.reason(RuntimeError(text)) == reason
 
 
 class TestTransportURL:
@@ -430,39 +465,6 @@ class TestLastWords:
     def test_of_a_new_connection_hold(self, target):
         self.client = self.Client("CONNECTION_FORCED - vhost 'v' is down")
         assert target.probe().reason == broker_replies.VHOST_DOWN
-
-    @pytest.mark.parametrize('text, reason', [
-        ('root certificate file "/x/ca.pem" does not exist\nEither provide '
-         'the file, or change sslmode', failures.TLS_NOT_SET_UP),
-        ('could not read root certificate file "/x/ca.pem": no certificate '
-         'or crl found', failures.TLS_NOT_SET_UP),
-        ('could not read certificate file "/x": No such file or directory',
-         failures.TLS_NOT_SET_UP),
-        ('certificate present, but not private key file "/x/missing.key"',
-         failures.TLS_NOT_SET_UP),
-        ('private key file "/x" has group or world access; file must have '
-         'permissions u=rw', failures.TLS_NOT_SET_UP),
-        ('could not load private key file "/x": key values mismatch',
-         failures.TLS_NOT_SET_UP),
-        ('service file "/x/pg.conf" not found', failures.BAD_URL),
-        ('definition of service "nova" not found', failures.BAD_URL),
-        ('invalid sslmode value: "maybe"', failures.BAD_URL),
-        ('invalid dsn: invalid connection option "foo"', failures.BAD_URL),
-        ('SSL error: certificate verify failed',
-         failures.CERTIFICATE_REFUSED),
-        ('server certificate for "h" does not match host name "127.0.0.1"',
-         failures.CERTIFICATE_REFUSED),
-        ('SSL error: tlsv1 alert unknown ca', failures.CERTIFICATE_REFUSED),
-        ('SSL error: ssl/tls alert certificate expired',
-         failures.CERTIFICATE_REFUSED),
-        ('server does not support SSL, but SSL was required',
-         failures.TLS_FAILED),
-        ('connection to server on socket "/run/.s.PGSQL.5432" failed: No such '
-         'file or directory', failures.CONNECTION_REFUSED)])
-    @pytest.mark.parametrize('driver', ['psycopg2', 'psycopg'])
-    def test_of_postgresql(self, driver, text, reason):
-        made = target_of(f'postgresql+{driver}://h/db')
-        assert made.reason(RuntimeError(text)) == reason
 
 
 class TestFilesOfThisHost:
