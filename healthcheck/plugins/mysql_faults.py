@@ -76,10 +76,11 @@ _WORDS = {
 }
 
 # mysqlclient has the operating system's number in words alone, at the end:
-# "... (111)", "... (11 "Resource temporarily unavailable")", "... system
-# error: 110".
-_ERRNO = re.compile(r'(?:\((?:errno )?|system error: )(\d+)(?: "[^"]*")?\)?$')
-_WITH_ERRNO = (2002, 2003, 2013)
+# "... (111)", "... (11 "Resource temporarily unavailable")". Not that of 2013,
+# "... system error: 110", which is left over from before when the server has
+# closed the connection.
+_ERRNO = re.compile(r'\((?:errno )?(\d+)(?: "[^"]*")?\)$')
+_WITH_ERRNO = (2002, 2003)
 
 
 def reason(exc: BaseException) -> str | None:

@@ -198,7 +198,7 @@ class TestReasons:
         ((2002, "Can't connect to local server through socket '/(113/s' (2)"),
          failures.CONNECTION_REFUSED),
         ((2013, 'Lost connection to server at \'reading initial communication '
-          'packet\', system error: 110'), failures.NO_ANSWER),
+          'packet\', system error: 110'), failures.CONNECTION_LOST),
         ((2013, 'Lost connection to server at \'reading initial communication '
           'packet\', system error: 115'), failures.CONNECTION_LOST),
         ((2002, "Can't connect (1130)"), failures.CONNECTION_REFUSED),

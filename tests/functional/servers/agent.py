@@ -37,6 +37,7 @@ class Agent(process.Server):
 
     name = 'agent'
     under_test = True
+    own_account = False
     start_timeout = 30.0
 
     def __init__(self, *arguments: str | pathlib.Path, site: str = '',

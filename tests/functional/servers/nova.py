@@ -102,6 +102,8 @@ class Program(process.Server):
     :param sections: its configuration; paths are added
     """
 
+    own_account = False
+
     def __init__(self, sections: Mapping[str, Mapping[str, object]]) -> None:
         super().__init__()
         self.config = self.directory / 'nova.conf'

@@ -133,6 +133,8 @@ class Server:
     stop_signal = signal.SIGTERM
     under_test = False
     """Whether a start that fails says nothing about others of its name."""
+    own_account = True
+    """Whether it runs as ACCOUNT, which has its directory, under root."""
 
     def __init__(self) -> None:
         self.host = '127.0.0.1'
@@ -143,7 +145,7 @@ class Server:
         self.frozen = False
         self._process: subprocess.Popen[bytes] | None = None
         self._thawer: subprocess.Popen[bytes] | None = None
-        if os.geteuid() == 0:
+        if os.geteuid() == 0 and self.own_account:
             account = pwd.getpwnam(ACCOUNT)
             os.chown(self.directory, account.pw_uid, account.pw_gid)
 

@@ -55,6 +55,7 @@ class WSGIServer(process.Server):
     """
 
     start_timeout = 40.0
+    own_account = False
     example: str | None = None
     """Its configuration, among the examples of the documentation."""
 
@@ -197,6 +198,7 @@ class Apache(WSGIServer):
 
     name = 'apache'
     example = 'apache.conf'
+    own_account = True
 
     def __init__(self, files: Mapping[str, str], workers: int = 1,
                  python: str | None = None) -> None:
