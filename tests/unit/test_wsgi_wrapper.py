@@ -544,13 +544,15 @@ def test_requests_start_no_thread_while_one_looks(world, clock,
 
 
 def test_no_thread_can_be_had(start, world, in_main_thread, monkeypatch,
-                              caplog):
+                              loading_threads, caplog):
     in_main_thread(False)
     world.load = fail(RuntimeError())
     app = start()
     world.load = lambda: None
     app._loader._due_at = 0.0
     get(app)  # the door has its own threads by now
+    for each in loading_threads:
+        each.join(30)
 
     def refuse(self):
         raise RuntimeError("can't start new thread")
