@@ -71,7 +71,7 @@ functional: $(VENV)/test-installed $(VENV)-nova/installed
 	    -rfEs $(ARGS)
 
 soak: $(VENV)/test-installed
-	$(BIN)/python -m pytest tests/unit/test_fuzz.py tests/unit/test_codec.py \
+	$(BIN)/python -m pytest tests/unit/test_forged.py tests/unit/test_codec.py \
 	    tests/unit/test_hostile.py tests/unit/test_gate.py -n 2 \
 	    --hypothesis-profile=soak
 	$(BIN)/python -m pytest tests/soak -s $(ARGS)
