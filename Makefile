@@ -3,8 +3,8 @@
 # make test       everything CI checks: lint, docs, unit and functional tests
 # make newest     the same with the newest release of everything
 # make constraints  pin the newest releases, for all but make newest
-# make soak       forged input for some minutes, then ten minutes of faults at
-#                 random (SOAK_SECONDS, SOAK_SEED)
+# make soak       ten minutes of faults at random (SOAK_SECONDS, SOAK_SEED),
+#                 and hostile input (FUZZ_FACTOR, FUZZ_SEED)
 # make benchmark  measure the cost of a health check under load
 # make docs       build the documentation
 #
@@ -71,6 +71,8 @@ functional: $(VENV)/test-installed $(VENV)-nova/installed
 	    -rfEs $(ARGS)
 
 soak: $(VENV)/test-installed
+	FUZZ_SEED=$${FUZZ_SEED:-$$(date +%s)} FUZZ_FACTOR=$${FUZZ_FACTOR:-60} \
+	    $(BIN)/python -m pytest tests/unit/test_fuzz.py -s
 	$(BIN)/python -m pytest tests/unit/test_forged.py tests/unit/test_codec.py \
 	    tests/unit/test_hostile.py tests/unit/test_gate.py -n 2 \
 	    --hypothesis-profile=soak
