@@ -66,11 +66,10 @@ class DatabaseTarget(connected.Connected):
             self._sa_engine = sqlalchemy.create_engine(
                 url, poolclass=pool.NullPool,
                 connect_args=self._dialect.connect_args())
+            refused = self._dialect.refused(
+                self._sa_engine.dialect.create_connect_args(url)[1])
         except ValueError:
-            # Its text quotes what it was given.
-            raise exceptions.ConfigError([
-                f'{option}: {url.drivername} does not take the options '
-                f'behind the ? of the URL']) from None
+            refused = _refused(url)
         except (ImportError, sa_exc.ArgumentError) as exc:
             if 'sqlalchemy.plugins' in str(exc):
                 raise exceptions.ConfigError([
@@ -82,6 +81,11 @@ class DatabaseTarget(connected.Connected):
                 f'{option} asks for {url.drivername}: {self._redact(exc)} '
                 f'(install the driver, for example with the extra [mysql] '
                 f'or [postgresql] of openstack-healthcheck)']) from None
+        if refused is not None:
+            # Without its value, which may be secret.
+            raise exceptions.ConfigError([
+                f'{option}: {url.drivername} does not take the option '
+                f'{refused} behind the ? of the URL, or not its value'])
         event.listen(
             self._sa_engine, 'do_connect',
             lambda dialect, record, args, kwargs: self._dialect.connect(
@@ -157,4 +161,19 @@ def _parse(option: str, text: str) -> engine.URL:
         raise exceptions.ConfigError([
             f'{option}: the password holds an @ that is not '
             f'percent-encoded (write %40)'])
+    if url.port is not None and not 0 < url.port < 65536:
+        raise exceptions.ConfigError([
+            f'{option}: the port of the URL is {url.port} (allowed: 1 to '
+            f'65535)'])
     return url
+
+
+def _refused(url: engine.URL) -> str:
+    """The option of a URL for which SQLAlchemy raises ValueError."""
+    dialect = url.get_dialect()()
+    for name, value in url.query.items():
+        try:
+            dialect.create_connect_args(url.set(query={name: value}))
+        except ValueError:
+            return name
+    return ', '.join(url.query)

@@ -80,6 +80,16 @@ class Dialect:
         """
         return None
 
+    def refused(self, args: Mapping[str, Any]) -> str | None:
+        """An option of the URL that the driver cannot use.
+
+        For a driver that finds out as late as in a connect, and says so in
+        words that do not help.
+
+        :param args: what SQLAlchemy is to give to the driver
+        """
+        return None
+
     def missing(self) -> Result | None:
         """What can be told to be wrong without a connection."""
         return None
@@ -126,6 +136,12 @@ class MySQL(Dialect):
                 ('connect_timeout', 'read_timeout', 'write_timeout'),
                 math.ceil(self.bound))
         return {}
+
+    def refused(self, args: Mapping[str, Any]) -> str | None:
+        if self.url.get_driver_name() != 'pymysql':
+            return None
+        from healthcheck.plugins import mysql_tls
+        return mysql_tls.refused(args)
 
     def connect(self, *args: Any, **kwargs: Any) -> Any:
         if self.url.get_driver_name() != 'pymysql':

@@ -50,6 +50,8 @@ CODES = {code: reason for reason, codes in {
     failures.NO_ANSWER: (1205, 1969, 3024),
     failures.UNKNOWN_HOST: (2005,),
     failures.CONNECTION_REFUSED: (2002, 2003),
+    # The charset of the URL, which the server or the driver does not have.
+    failures.BAD_URL: (1115, 2019),
     # 9001, 9002: none can be connected to; 9004, 9005: the one there was
     # went offline, or lags.
     NO_SERVER_BEHIND_PROXY: (9001, 9002, 9004, 9005),

@@ -19,10 +19,13 @@ and most of a megabyte, with each connect and even where nobody answers.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+import inspect
 import os
 import ssl
 from typing import Any
 
+from pymysql import charset
 from pymysql import connections
 
 from healthcheck.plugins import failures
@@ -65,6 +68,21 @@ class Connection(connections.Connection):
                 _contexts.clear()
             _contexts[key] = context
         return context
+
+
+def refused(args: Mapping[str, Any]) -> str | None:
+    """The argument that PyMySQL does not know, or not its value."""
+    known = inspect.signature(connections.Connection.__init__).parameters
+    for name in args:
+        if name not in known:
+            return name
+    if isinstance(args.get('ssl'), str):  # it takes those of ssl_*
+        return 'ssl'
+    wanted = args.get('charset')
+    # A name that it does not have it takes for None.
+    if wanted and charset.charset_by_name(wanted) is None:
+        return 'charset'
+    return None
 
 
 def _stamp(path: str | None) -> tuple[int, int, int] | None:

@@ -398,8 +398,8 @@ class TestRealTargets:
          'database_connection: the password holds an @ that is not'),
         ({'database_connection':
           f'mysql+mysqldb://u:{QUOTED}@h/d?connect_timeout={QUOTED}'},
-         'database_connection: mysql+mysqldb does not take the options '
-         'behind the ? of the URL'),
+         'database_connection: mysql+mysqldb does not take the option '
+         'connect_timeout behind the ? of the URL'),
         ({'transport_url': f'amqp9://u:{QUOTED}@h/'},
          'transport_url: there is no proof that amqp9:// works'),
         ({'transport_url': f'rabbit://u:{QUOTED}@[h/'},

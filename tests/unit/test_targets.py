@@ -496,6 +496,50 @@ class TestFilesOfThisHost:
         assert f'{tmp_path}/ca.pem' in result.detail
 
 
+class TestPartOfTheURL:
+    """The one that is wrong is named, and not its value."""
+
+    @pytest.mark.parametrize('url, wrong', [
+        ('mysql+mysqldb://h/db?charset=utf8mb4&connect_timeout=zvalue7',
+         'connect_timeout'),
+        ('mysql+pymysql://h/db?connect_timeout=zvalue7', 'connect_timeout'),
+        ('mysql+pymysql://h/db?charset=utf8mb4&client_flag=zvalue7',
+         'client_flag'),
+        ('mysql+pymysql://h/db?charset=zvalue7', 'charset'),
+        ('mysql+pymysql://h/db?ssl=zvalue7', 'ssl'),
+        ('mysql+pymysql://h/db?charset=utf8mb4&zoption7=zvalue7',
+         'zoption7'),
+        ('sqlite:////tmp/db?check_same_thread=zvalue7',
+         'check_same_thread')])
+    def test_an_option(self, url, wrong):
+        with pytest.raises(exceptions.ConfigError) as caught:
+            target_of(url)
+        assert f'does not take the option {wrong} behind' in str(caught.value)
+        assert 'zvalue7' not in str(caught.value)
+
+    @pytest.mark.parametrize('port', [0, 65536, 99999])
+    def test_a_port(self, port):
+        with pytest.raises(exceptions.ConfigError,
+                           match=f'port of the URL is {port} '):
+            target_of(f'mysql+pymysql://h:{port}/db')
+
+    @pytest.mark.parametrize('query', [
+        '', '?charset=utf8', '?charset=utf8mb4&ssl_ca=/x', '?local_infile=1',
+        '?read_default_file=/x', '?unix_socket=/x', '?connect_timeout=10',
+        '?ssl_verify_cert=true&ssl_check_hostname=false'])
+    def test_one_that_is_right(self, query):
+        target_of(f'mysql+pymysql://h:3306/db{query}')
+
+    @pytest.mark.parametrize('driver', [
+        'mysql+pymysql', 'mysql+mysqldb', 'postgresql+psycopg2',
+        'postgresql+psycopg'])
+    @pytest.mark.parametrize('host', ['a..b', 'a' * 64 + '.b'])
+    def test_a_label_of_the_host(self, driver, host):
+        result = target_of(f'{driver}://u:zsecret7@{host}/db').probe()
+        assert result.reason == failures.UNKNOWN_HOST
+        assert 'zsecret7' not in result.detail
+
+
 class Rows:
     """A connection that answers SHOW with what was set."""
 
