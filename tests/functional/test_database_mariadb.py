@@ -19,7 +19,11 @@ import contextlib
 
 import pymysql
 import pytest
+import sqlalchemy
 
+from healthcheck.plugins import database_target
+from healthcheck.plugins import dialects
+from healthcheck import report
 from tests.functional import databases
 from tests.functional import servers
 
@@ -122,3 +126,53 @@ def test_read_only(one_database: databases.Database,
             server.sql('SET GLOBAL read_only = 0')
         service.passes()
         service.answers_at_once()
+
+
+@pytest.mark.parametrize('fault, mended', [
+    ('ALTER USER {} ACCOUNT LOCK', 'ALTER USER {} ACCOUNT UNLOCK'),
+    ('ALTER USER {} PASSWORD EXPIRE', 'ALTER USER {} PASSWORD EXPIRE NEVER'),
+    ('SET GLOBAL require_secure_transport = 1',
+     'SET GLOBAL require_secure_transport = 0')])
+def test_account_that_may_not_log_in(database: databases.Database,
+                                     fault: str, mended: str) -> None:
+    server, account = database.server, f'`{database.user}`@`%`'
+    try:
+        server.sql(fault.format(account))
+        result = _probed(database)
+        assert result.reason == 'LOGIN REFUSED', result.detail
+    finally:
+        server.sql('SET GLOBAL require_secure_transport = 0')
+    server.sql(mended.format(account))
+    if 'EXPIRE' not in fault:
+        assert _probed(database).reason == 'OK'
+
+
+@pytest.mark.parametrize('code, text, reason', [
+    (9001, 'Max connect timeout reached while reaching hostgroup 10 after '
+     '10000ms', 'NO SERVER BEHIND PROXY'),
+    (1815, 'Internal error: Session creation failed',
+     'NO SERVER BEHIND PROXY'),
+    (1135, 'Can\'\'t create a new thread (errno 11)',
+     'TOO MANY CONNECTIONS'),
+    (1105, 'Unknown error (1105)', 'FAILED'),
+    (1109, 'Unknown table (1109)', 'FAILED')])
+def test_code_that_a_server_sends(database: databases.Database, code: int,
+                                  text: str, reason: str) -> None:
+    """ProxySQL and MaxScale send their own in the same way."""
+    result = _probed(database, f"SIGNAL SQLSTATE 'HY000' SET MYSQL_ERRNO = "
+                               f"{code}, MESSAGE_TEXT = '{text}'")
+    assert result.reason == reason, result.detail
+
+
+def _probed(database: databases.Database,
+            statement: str = 'DO 1') -> report.Result:
+    target = database_target.DatabaseTarget(
+        database.url(), option='o', bound=3.0,
+        tolerance=dialects.Tolerance(),
+        also=lambda connection: _execute(connection, statement))
+    with contextlib.closing(target):
+        return target.probe()
+
+
+def _execute(connection: sqlalchemy.Connection, statement: str) -> None:
+    connection.exec_driver_sql(statement)
