@@ -26,14 +26,14 @@ import threading
 import pytest
 import requests_mock
 
-from healthcheck.auth import gate
 from healthcheck.auth import refusals
 from healthcheck.auth import tokens
 from healthcheck import history
 from healthcheck.host import codec
 from healthcheck.host import group as group_module
 from healthcheck.host import sharing
-from healthcheck.probing import runner
+from healthcheck.probing import guard
+from healthcheck import reading
 from healthcheck import report
 from tests import fuzz
 from tests.unit import keystone as fake
@@ -89,7 +89,7 @@ def test_requests(application, conf, door, plugin, chance):
 def test_tokens(conf, chance):
     with requests_mock.Mocker() as mocker:
         keystone = fake.Keystone(mocker)
-        checked = tokens.Tokens(gate._private_conf(conf(fake.CONF)))
+        checked = tokens.Tokens(reading.Private(conf(fake.CONF)))
         for _ in range(500 * FACTOR):
             environ = fuzz.request(chance)
             environ['HTTP_X_AUTH_TOKEN'] = fuzz.token(chance)
@@ -158,7 +158,7 @@ def test_mutated_files(tmp_path, chance):
 
 def test_plugins(chance):
     for _ in range(500 * FACTOR):
-        result = runner.probe_once('disk', fuzz.probe(chance))
+        result = guard.probe_once('disk', fuzz.probe(chance))
         assert (result.status, result.reason) == (report.Status.FAIL,
-                                                  runner.PROBE_ERROR)
+                                                  guard.PROBE_ERROR)
         assert not [one for one in fuzz.SECRETS if one in result.detail]
