@@ -73,9 +73,6 @@ functional: $(VENV)/test-installed $(VENV)-nova/installed
 soak: $(VENV)/test-installed
 	FUZZ_SEED=$${FUZZ_SEED:-$$(date +%s)} FUZZ_FACTOR=$${FUZZ_FACTOR:-60} \
 	    $(BIN)/python -m pytest tests/unit/test_fuzz.py -s
-	$(BIN)/python -m pytest tests/unit/test_forged.py tests/unit/test_codec.py \
-	    tests/unit/test_hostile.py tests/unit/test_gate.py -n 2 \
-	    --hypothesis-profile=soak
 	$(BIN)/python -m pytest tests/soak -s $(ARGS)
 
 benchmark: benchmark-packages $(VENV)/test-installed

@@ -23,8 +23,9 @@ Place = tuple[str | None, str]
 """(group, name) of an option; the group None is ``[DEFAULT]``."""
 
 _DATABASE: Place = ('database', 'connection')
-# Who has the URL of its database elsewhere, and where, the newest place
-# first: read in the code of each.
+# Services that have the URL elsewhere, and where, the newest place first. Read
+# in the code of Placement and Barbican, and in configuration files of the
+# others; Gnocchi's was not checked.
 _DATABASES: dict[str, tuple[Place, ...]] = {
     'barbican': (_DATABASE, (None, 'sql_connection')),
     'designate': (('storage:sqlalchemy', 'connection'),),

@@ -18,6 +18,4 @@ from hypothesis import settings
 # No test fails for being slow: a machine may stand still for seconds.
 settings.register_profile(
     'unhurried', deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.register_profile('soak', settings.get_profile('unhurried'),
-                          max_examples=20_000)
 settings.load_profile('unhurried')

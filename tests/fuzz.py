@@ -133,6 +133,7 @@ def check_answer(application: Callable[..., Any], environ: dict[str, Any],
             name, value, environ)
     assert 'X-Injected' not in dict(headers)
     assert len(dict(headers)) == len(headers)
+    assert status == BELOW or dict(headers)['Cache-Control'] == 'no-store'
     length = dict(headers)['Content-Length']
     assert not data if method == 'HEAD' else int(length) == len(data), environ
     if status == 204:

@@ -83,8 +83,6 @@ def network_reason(exc: BaseException,
         reason = tls_reason(link, files)
         if reason:
             return reason
-        if isinstance(link, ssl.SSLError):
-            continue  # its number is none of the operating system's
         if isinstance(link, socket.gaierror) or _bad_name(link):
             return UNKNOWN_HOST
         if isinstance(link, ConnectionRefusedError):
@@ -92,8 +90,7 @@ def network_reason(exc: BaseException,
         if isinstance(link, TimeoutError):
             return NO_ANSWER
         if isinstance(link, (ConnectionResetError, BrokenPipeError,
-                             ConnectionAbortedError, EOFError,
-                             ssl.SSLEOFError, ssl.SSLZeroReturnError)):
+                             ConnectionAbortedError, EOFError)):
             return CONNECTION_LOST
         if isinstance(link, OSError) and link.errno in _BY_ERRNO:
             return _BY_ERRNO[link.errno]
