@@ -1,14 +1,4 @@
-# Licensed under the Apache License, Version 2.0 (the "License"); you may
-# not use this file except in compliance with the License. You may obtain
-# a copy of the License at
-#
-#     http://www.apache.org/licenses/LICENSE-2.0
-#
-# Unless required by applicable law or agreed to in writing, software
-# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
-# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
-# License for the specific language governing permissions and limitations
-# under the License.
+# SPDX-License-Identifier: Apache-2.0
 
 """What runs in one process: probers, and the board that they write to."""
 
@@ -29,19 +19,19 @@ from typing import Any
 
 from oslo_log import log as logging
 
+from healthcheck.answers import board
+from healthcheck.answers import switches
 from healthcheck.host import group as group_module
 from healthcheck.host import hostprober
-from healthcheck import listeners
-from healthcheck import pages
+from healthcheck.host import processes
+from healthcheck.listeners import audience as audience_module
 from healthcheck.probing import check
 from healthcheck.probing import guard
 from healthcheck.probing import monitor
 from healthcheck.probing import prober as prober_module
 from healthcheck.probing import rounds
 from healthcheck.probing import threads as threads_module
-from healthcheck import processes
-from healthcheck import report
-from healthcheck import switches
+from healthcheck.reports import report
 
 LOG = logging.getLogger(__name__)
 
@@ -72,11 +62,11 @@ class Engine:
                  policy: check.Policy, settings: Any,
                  file_switches: switches.Switches,
                  group: group_module.Group | None = None,
-                 audience: listeners.Audience | None = None) -> None:
+                 audience: audience_module.Audience | None = None) -> None:
         shared = [probe for probe in probes if not probe.per_worker]
         own = [probe for probe in probes if probe.per_worker]
         nothing = report.Report(())
-        self._board = pages.Board(names, file_switches, pages.Reports(
+        self._board = board.Board(names, file_switches, board.Reports(
             None if shared else nothing, None if own else nothing),
             detailed=settings.detailed)
         self._names = names
@@ -87,7 +77,7 @@ class Engine:
         self._complained = False
         self._running: dict[prober_module.Prober, threading.Thread] = {}
         self._own = own
-        self._audience = audience or listeners.Audience([])
+        self._audience = audience or audience_module.Audience([])
         self.process = report.Prober(
             os.getpid(), socket.gethostname(), os.path.basename(sys.argv[0]),
             time.time())
@@ -163,7 +153,7 @@ class Engine:
                     per_worker=True) for probe in self._own)))
             self._began_at = -math.inf
 
-    def pages(self, state: switches.State) -> pages.Pages:
+    def pages(self, state: switches.State) -> board.Pages:
         """The pages that hold now, for what the file switches say now."""
         if self._look is not None:
             self._look()

@@ -1,14 +1,4 @@
-# Licensed under the Apache License, Version 2.0 (the "License"); you may
-# not use this file except in compliance with the License. You may obtain
-# a copy of the License at
-#
-#     http://www.apache.org/licenses/LICENSE-2.0
-#
-# Unless required by applicable law or agreed to in writing, software
-# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
-# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
-# License for the specific language governing permissions and limitations
-# under the License.
+# SPDX-License-Identifier: Apache-2.0
 
 """The door: match the path, pick the bytes, or pass the request on."""
 
@@ -22,18 +12,18 @@ from typing import Any, TYPE_CHECKING
 from oslo_config import cfg
 from oslo_log import log as logging
 
-from healthcheck import access
-from healthcheck import admin
-from healthcheck.auth import gate
-from healthcheck import backends
-from healthcheck import config
+from healthcheck.admin.auth import gate
+from healthcheck.admin import paths
+from healthcheck.answers import access
+from healthcheck.answers import render
+from healthcheck.answers import switches as switches_module
+from healthcheck.config import views
 from healthcheck import engine
-from healthcheck import listeners
+from healthcheck.host import processes
+from healthcheck.listeners import audience
+from healthcheck.plugins import backends
 from healthcheck.plugins import base
-from healthcheck import processes
-from healthcheck import render
-from healthcheck import report
-from healthcheck import switches as switches_module
+from healthcheck.reports import report
 
 if TYPE_CHECKING:
     from _typeshed import wsgi
@@ -78,8 +68,8 @@ class Healthcheck:
         is_filter = application is not None
         self._application = (_nothing_below if application is None
                              else application)
-        view = config.View(config.service_conf(section) if service is None
-                           else service, section)
+        view = views.View(views.service_conf(section) if service is None
+                          else service, section)
         settings = view.healthcheck
         self._access = access.Access(
             access.parse_ranges(settings.allowed_source_ranges,
@@ -88,7 +78,7 @@ class Healthcheck:
         self._open = self._access.open
         self._checks = backends.Backends(view, switches)
         self._path = _path(settings.path, view.problems) if is_filter else ''
-        self._listeners = listeners.Listeners(view)
+        self._listeners = audience.Listeners(view)
         view.reject_unknown(section if own_names is None else own_names,
                             foreign=self._checks.foreign)
         doorkeeper = gate.Gate(view)
@@ -100,7 +90,7 @@ class Healthcheck:
         self._engine = processes.PerProcess(self._make_engine)
         self._prefix = self._path + '/'
         self._views = self._name_views()
-        self._admin = admin.Admin(self._started, doorkeeper, view,
+        self._admin = paths.Admin(self._started, doorkeeper, view,
                                   self.policy, self._checks.switches)
         self._live = render.View(
             [report.Verdict.of('live', report.Status.PASS, report.OK)],

@@ -1,14 +1,4 @@
-# Licensed under the Apache License, Version 2.0 (the "License"); you may
-# not use this file except in compliance with the License. You may obtain
-# a copy of the License at
-#
-#     http://www.apache.org/licenses/LICENSE-2.0
-#
-# Unless required by applicable law or agreed to in writing, software
-# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
-# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
-# License for the specific language governing permissions and limitations
-# under the License.
+# SPDX-License-Identifier: Apache-2.0
 
 """A cell: its backends, and what is known of it.
 
@@ -23,10 +13,10 @@ from typing import Any
 from oslo_log import log as logging
 
 from healthcheck.cells import mappings
-from healthcheck.plugins import connected
 from healthcheck.probing import check as check_module
 from healthcheck.probing import monitor
-from healthcheck import report
+from healthcheck.reports import report
+from healthcheck.targets import connected
 
 LOG = logging.getLogger(__name__)
 

@@ -1,14 +1,4 @@
-# Licensed under the Apache License, Version 2.0 (the "License"); you may
-# not use this file except in compliance with the License. You may obtain
-# a copy of the License at
-#
-#     http://www.apache.org/licenses/LICENSE-2.0
-#
-# Unless required by applicable law or agreed to in writing, software
-# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
-# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
-# License for the specific language governing permissions and limitations
-# under the License.
+# SPDX-License-Identifier: Apache-2.0
 
 """The cells as the API database lists them now.
 
@@ -30,13 +20,13 @@ import sqlalchemy
 from healthcheck.cells import cell as cell_module
 from healthcheck.cells import mappings
 from healthcheck import exceptions
-from healthcheck import lines
-from healthcheck.plugins import database_target
-from healthcheck.plugins import dialects
-from healthcheck.plugins import queue_target
 from healthcheck.probing import check as check_module
 from healthcheck.probing import intake
-from healthcheck import report
+from healthcheck.reports import lines
+from healthcheck.reports import report
+from healthcheck.targets import database_target
+from healthcheck.targets import dialects
+from healthcheck.targets import queue_target
 
 Backend = cell_module.Backend
 Cell = cell_module.Cell

@@ -1,14 +1,4 @@
-# Licensed under the Apache License, Version 2.0 (the "License"); you may
-# not use this file except in compliance with the License. You may obtain
-# a copy of the License at
-#
-#     http://www.apache.org/licenses/LICENSE-2.0
-#
-# Unless required by applicable law or agreed to in writing, software
-# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
-# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
-# License for the specific language governing permissions and limitations
-# under the License.
+# SPDX-License-Identifier: Apache-2.0
 
 """A plugin's place in the watch of its section."""
 
@@ -20,9 +10,9 @@ from collections.abc import Sequence
 from healthcheck.cells import fleet
 from healthcheck.cells import look as look_module
 from healthcheck.cells import watches
-from healthcheck import config
+from healthcheck.config import views
 from healthcheck.probing import check
-from healthcheck import report
+from healthcheck.reports import report
 
 PATIENCE = 0.9
 """The part of a check's timeout that a probe waits for what is not known yet.
@@ -38,7 +28,7 @@ class Member:
         configured well
     """
 
-    def __init__(self, view: config.View, policy: check.Policy,
+    def __init__(self, view: views.View, policy: check.Policy,
                  wants: fleet.Wants, news: Callable[[], None]) -> None:
         self._watches = watches.of(view, policy)
         self._patience = policy.timeout * PATIENCE

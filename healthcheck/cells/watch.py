@@ -1,14 +1,4 @@
-# Licensed under the Apache License, Version 2.0 (the "License"); you may
-# not use this file except in compliance with the License. You may obtain
-# a copy of the License at
-#
-#     http://www.apache.org/licenses/LICENSE-2.0
-#
-# Unless required by applicable law or agreed to in writing, software
-# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
-# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
-# License for the specific language governing permissions and limitations
-# under the License.
+# SPDX-License-Identifier: Apache-2.0
 
 """Looks at all cells, all the time, and tells what is known of them.
 
@@ -36,7 +26,7 @@ from healthcheck.cells import pool as pool_module
 from healthcheck.cells import rota as rota_module
 from healthcheck.probing import guard
 from healthcheck.probing import monitor
-from healthcheck import report
+from healthcheck.reports import report
 
 LOG = logging.getLogger(__name__)
 

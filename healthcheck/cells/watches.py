@@ -1,14 +1,4 @@
-# Licensed under the Apache License, Version 2.0 (the "License"); you may
-# not use this file except in compliance with the License. You may obtain
-# a copy of the License at
-#
-#     http://www.apache.org/licenses/LICENSE-2.0
-#
-# Unless required by applicable law or agreed to in writing, software
-# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
-# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
-# License for the specific language governing permissions and limitations
-# under the License.
+# SPDX-License-Identifier: Apache-2.0
 
 """From a section's options to the watch that its plugins share."""
 
@@ -20,20 +10,20 @@ import weakref
 from healthcheck.cells import fleet
 from healthcheck.cells import mappings
 from healthcheck.cells import watch
-from healthcheck import config
-from healthcheck import databases
-from healthcheck import messaging
-from healthcheck.plugins import database_target
-from healthcheck.plugins import dialects
+from healthcheck.config import databases
+from healthcheck.config import messaging
+from healthcheck.config import views
+from healthcheck.host import processes
 from healthcheck.probing import check
-from healthcheck import processes
+from healthcheck.targets import database_target
+from healthcheck.targets import dialects
 
 _watches: weakref.WeakKeyDictionary[
-    config.View, processes.PerProcess[watch.Watch]] = (
+    views.View, processes.PerProcess[watch.Watch]] = (
         weakref.WeakKeyDictionary())
 
 
-def of(view: config.View, policy: check.Policy) -> (
+def of(view: views.View, policy: check.Policy) -> (
         processes.PerProcess[watch.Watch]):
     """The watch of a section: one in each process, whoever asks for it.
 
@@ -52,7 +42,7 @@ def of(view: config.View, policy: check.Policy) -> (
     return made
 
 
-def _sources(view: config.View, policy: check.Policy) -> fleet.Sources:
+def _sources(view: views.View, policy: check.Policy) -> fleet.Sources:
     """:raises healthcheck.exceptions.ConfigError: see :func:`of`"""
     option, api_url = databases.find_url(
         view, 'cells_api_connection',
@@ -64,8 +54,8 @@ def _sources(view: config.View, policy: check.Policy) -> fleet.Sources:
     # What is wrong with it is told now.
     database_target.DatabaseTarget(api_url, option=option, bound=bound,
                                    tolerance=tolerance)
-    templates = (config.service_option(view, 'database', 'connection'),
-                 config.service_option(view, None, 'transport_url'))
+    templates = (views.service_option(view, 'database', 'connection'),
+                 views.service_option(view, None, 'transport_url'))
     return fleet.Sources(
         view.private, api_url, option, mappings.Templates(*templates),
         tolerance, policy, bound)

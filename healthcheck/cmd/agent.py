@@ -1,14 +1,4 @@
-# Licensed under the Apache License, Version 2.0 (the "License"); you may
-# not use this file except in compliance with the License. You may obtain
-# a copy of the License at
-#
-#     http://www.apache.org/licenses/LICENSE-2.0
-#
-# Unless required by applicable law or agreed to in writing, software
-# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
-# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
-# License for the specific language governing permissions and limitations
-# under the License.
+# SPDX-License-Identifier: Apache-2.0
 
 """Probe for the workers of a service, in a process of its own.
 
@@ -33,12 +23,12 @@ from oslo_config import cfg
 from oslo_log import log as logging
 from paste.deploy import loadwsgi
 
-from healthcheck import config
+from healthcheck.answers import render
+from healthcheck.config import reading
+from healthcheck.config import views
 from healthcheck import exceptions
 from healthcheck.host import group as group_module
 from healthcheck.host import sharing
-from healthcheck import reading
-from healthcheck import render
 from healthcheck.serving import agent
 from healthcheck.serving import listening
 from healthcheck.serving import systemd
@@ -206,7 +196,7 @@ def _load(args: argparse.Namespace) -> agent.Door:
         raise exceptions.ConfigError(['the files cannot be read: see above'])
     global_conf, local_conf = _section(args)
     section = {**global_conf, **local_conf}
-    view = config.View(config.service_conf(section), section)
+    view = views.View(views.service_conf(section), section)
     if not args.listen:
         _reject_useless(view)
     LOG.info('The healthcheck agent reads %s',
@@ -232,7 +222,7 @@ def _section(args: argparse.Namespace,
     return context.global_conf, context.local_conf
 
 
-def _reject_useless(view: config.View) -> None:
+def _reject_useless(view: views.View) -> None:
     """:raises exceptions.ConfigError: if nobody would hear of anything"""
     why = ''
     if view.healthcheck.sharing != group_module.HOST:

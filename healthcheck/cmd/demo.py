@@ -1,14 +1,4 @@
-# Licensed under the Apache License, Version 2.0 (the "License"); you may
-# not use this file except in compliance with the License. You may obtain
-# a copy of the License at
-#
-#     http://www.apache.org/licenses/LICENSE-2.0
-#
-# Unless required by applicable law or agreed to in writing, software
-# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
-# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
-# License for the specific language governing permissions and limitations
-# under the License.
+# SPDX-License-Identifier: Apache-2.0
 
 """A small API with ``/healthcheck`` in its pipeline, to try things out."""
 
@@ -35,9 +25,9 @@ from oslo_config import cfg
 from oslo_log import log as logging
 from paste import deploy
 
-from healthcheck import config
+from healthcheck.config import opts
+from healthcheck.config import views
 from healthcheck import exceptions
-from healthcheck import opts
 from healthcheck.plugins import base
 from healthcheck.probing import check
 
@@ -90,7 +80,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         _configure(args.config_file)
         app = deploy.loadapp(f'config:{os.path.abspath(args.paste_file)}')
         policy = getattr(app, 'policy', None) or base.policy_of(
-            config.View(cfg.CONF, {}).healthcheck)
+            views.View(cfg.CONF, {}).healthcheck)
         _serve(app, args, lambda address: _explain(args, address, policy))
     except (cfg.Error, exceptions.ConfigError) as exc:
         sys.exit(f'healthcheck-demo: {exc}')
@@ -200,7 +190,7 @@ def _explain(args: argparse.Namespace, address: Any,
              policy: check.Policy) -> None:
     host = f'[{address[0]}]' if ':' in address[0] else address[0]
     root = f'http://{host}:{address[1]}'
-    settings = config.View(cfg.CONF, {}).healthcheck
+    settings = views.View(cfg.CONF, {}).healthcheck
     url = root + settings.path
     bound = f'{policy.detection:.1f} s'
     lines = ['', 'Try:', f'  curl -i {url}',

@@ -1,14 +1,4 @@
-# Licensed under the Apache License, Version 2.0 (the "License"); you may
-# not use this file except in compliance with the License. You may obtain
-# a copy of the License at
-#
-#     http://www.apache.org/licenses/LICENSE-2.0
-#
-# Unless required by applicable law or agreed to in writing, software
-# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
-# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
-# License for the specific language governing permissions and limitations
-# under the License.
+# SPDX-License-Identifier: Apache-2.0
 
 """Which processes of a host share a prober, and where."""
 
@@ -24,10 +14,10 @@ import pathlib
 
 from oslo_log import log as logging
 
-from healthcheck import config
+from healthcheck.config import opts
+from healthcheck.config import reading
+from healthcheck.config import views
 from healthcheck import exceptions
-from healthcheck import opts
-from healthcheck import reading
 
 LOG = logging.getLogger(__name__)
 
@@ -36,7 +26,7 @@ BOOT_ID = '/proc/sys/kernel/random/boot_id'
 
 # What a section holds that says how it and the configuration are found, and
 # what paste adds by itself.
-_NOT_READ = (*config.PROJECT_KEYS, 'here', '__file__')
+_NOT_READ = (*views.PROJECT_KEYS, 'here', '__file__')
 # What libpq reads in the environment, for what a URL leaves open.
 _ENVIRONMENT = 'PG'
 
@@ -55,7 +45,7 @@ class Group:
     lease: float
 
 
-def group_of(view: config.View, names: Sequence[str],
+def group_of(view: views.View, names: Sequence[str],
              lease: float) -> Group | None:
     """The group of a section; None where each process probes for itself.
 
@@ -86,18 +76,18 @@ def _say_that_no_place_is_known() -> None:
                 'sharing to process.')
 
 
-def find_place(view: config.View) -> str | None:
+def find_place(view: views.View) -> str | None:
     """The directory in which workers share; None if none is known."""
     runtime = os.environ.get('RUNTIME_DIRECTORY', '').partition(':')[0]
     locks = None
     # Services write $state_path there, whose default only they know.
     with contextlib.suppress(exceptions.ConfigError):
-        locks = config.service_option(view.service, 'oslo_concurrency',
-                                      'lock_path')
+        locks = views.service_option(view.service, 'oslo_concurrency',
+                                     'lock_path')
     return view.healthcheck.state_path or locks or runtime or None
 
 
-def identity(view: config.View, names: Sequence[str]) -> str:
+def identity(view: views.View, names: Sequence[str]) -> str:
     """What two processes have in common that would probe the same.
 
     That is the values that probes are made from, wherever each was set: in a

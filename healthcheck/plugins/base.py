@@ -1,14 +1,4 @@
-# Licensed under the Apache License, Version 2.0 (the "License"); you may
-# not use this file except in compliance with the License. You may obtain
-# a copy of the License at
-#
-#     http://www.apache.org/licenses/LICENSE-2.0
-#
-# Unless required by applicable law or agreed to in writing, software
-# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
-# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
-# License for the specific language governing permissions and limitations
-# under the License.
+# SPDX-License-Identifier: Apache-2.0
 
 """What a plugin of ours is made from."""
 
@@ -23,25 +13,27 @@ from typing import Any
 from oslo_log import log as logging
 from oslo_middleware.healthcheck import pluginbase
 
-from healthcheck import config
+from healthcheck.answers import board
+from healthcheck.answers import switches
+from healthcheck.config import entrypoints
+from healthcheck.config import views
 from healthcheck import engine
-from healthcheck import entrypoints
 from healthcheck import exceptions
 from healthcheck.host import group as group_module
 from healthcheck.host import hostprober
-from healthcheck import lines
-from healthcheck import pages
+from healthcheck.host import processes
 from healthcheck.probing import check
 from healthcheck.probing import guard
 from healthcheck.probing import intake
-from healthcheck import processes
-from healthcheck import report
-from healthcheck import switches
+from healthcheck.reports import lines
+from healthcheck.reports import report
+from healthcheck.targets import connected
+from healthcheck.targets import failures
 
 Result = report.Result
 Status = report.Status
 NO_ANSWER = check.NO_ANSWER
-MISCONFIGURED = 'MISCONFIGURED'
+MISCONFIGURED = failures.MISCONFIGURED
 
 LOG = logging.getLogger(__name__)
 
@@ -71,7 +63,7 @@ def policy_problems(policy: check.Policy) -> list[str]:
     return problems
 
 
-def group_of(view: config.View,
+def group_of(view: views.View,
              names: Sequence[str]) -> group_module.Group | None:
     """Who shares a prober with a section that has those checks."""
     return group_module.group_of(
@@ -101,8 +93,8 @@ class ProbePlugin(pluginbase.HealthcheckBaseExtension):
 
     def __init__(self, oslo_conf: Any, conf: Mapping[str, Any]) -> None:
         super().__init__(oslo_conf, dict(conf))
-        self.view = (oslo_conf if isinstance(oslo_conf, config.View)
-                     else config.View(oslo_conf, conf))
+        self.view = (oslo_conf if isinstance(oslo_conf, views.View)
+                     else views.View(oslo_conf, conf))
         self.settings = self.view.healthcheck
         self.news: Callable[[], None] = lambda: None
         self._misconfigured = False
@@ -200,11 +192,29 @@ class ProbePlugin(pluginbase.HealthcheckBaseExtension):
         return _result_of(running.pages(()), self._title)
 
 
+class ConnectedPlugin(ProbePlugin):
+    """Probes one backend over one connection.
+
+    :ivar target: what is probed; :meth:`set_up` makes it
+    """
+
+    target: connected.Connected
+
+    def probe(self) -> report.Result:
+        return self.target.probe()
+
+    def overdue(self) -> tuple[str, str]:
+        return self.target.overdue()
+
+    def close(self) -> None:
+        self.target.close()
+
+
 def _label_of(name: str) -> str:
     return name.replace('_', ' ').upper()
 
 
-def _alone(view: config.View, make: Callable[[], ProbePlugin],
+def _alone(view: views.View, make: Callable[[], ProbePlugin],
            name: str) -> engine.Engine:
     """What runs a plugin where nothing runs a whole section."""
     settings = view.healthcheck
@@ -217,7 +227,7 @@ def _alone(view: config.View, make: Callable[[], ProbePlugin],
         switches.Switches([], settings, []), group_of(view, [name]))
 
 
-def _result_of(shown: pages.Pages,
+def _result_of(shown: board.Pages,
                name: str) -> pluginbase.HealthcheckResult:
     status, judged = report.judge(shown.verdicts)
     for verdict in judged:

@@ -1,14 +1,4 @@
-# Licensed under the Apache License, Version 2.0 (the "License"); you may
-# not use this file except in compliance with the License. You may obtain
-# a copy of the License at
-#
-#     http://www.apache.org/licenses/LICENSE-2.0
-#
-# Unless required by applicable law or agreed to in writing, software
-# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
-# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
-# License for the specific language governing permissions and limitations
-# under the License.
+# SPDX-License-Identifier: Apache-2.0
 
 """Plugins that others wrote for oslo.middleware's ``Healthcheck``."""
 
@@ -17,11 +7,11 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from healthcheck import lines
-from healthcheck.plugins import failures
+from healthcheck.config import redact
 from healthcheck.probing import guard
-from healthcheck import redact
-from healthcheck import report
+from healthcheck.reports import lines
+from healthcheck.reports import report
+from healthcheck.targets import failures
 
 # What passes for a fixed reason: a few words in capitals, as oslo.middleware
 # writes its own. Anything else may hold a host name or an exception's text

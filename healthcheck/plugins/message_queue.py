@@ -1,27 +1,17 @@
-# Licensed under the Apache License, Version 2.0 (the "License"); you may
-# not use this file except in compliance with the License. You may obtain
-# a copy of the License at
-#
-#     http://www.apache.org/licenses/LICENSE-2.0
-#
-# Unless required by applicable law or agreed to in writing, software
-# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
-# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
-# License for the specific language governing permissions and limitations
-# under the License.
+# SPDX-License-Identifier: Apache-2.0
 
 """Plugin ``message_queue``: can the service send messages?"""
 
 from __future__ import annotations
 
-from healthcheck import config
+from healthcheck.config import messaging
+from healthcheck.config import views
 from healthcheck import exceptions
-from healthcheck import messaging
-from healthcheck.plugins import connected
-from healthcheck.plugins import queue_target
+from healthcheck.plugins import base
+from healthcheck.targets import queue_target
 
 
-class MessageQueue(connected.ConnectedPlugin):
+class MessageQueue(base.ConnectedPlugin):
     """Probes the service's message queue over one transport of its own."""
 
     name = 'message_queue'
@@ -41,7 +31,7 @@ class MessageQueue(connected.ConnectedPlugin):
         own = self.settings.message_queue_transport_url
         if own:
             return 'message_queue_transport_url', own
-        url = config.service_option(self.view, None, 'transport_url')
+        url = views.service_option(self.view, None, 'transport_url')
         if not url or url == 'rabbit://':  # oslo.messaging's default
             raise exceptions.ConfigError([
                 'message_queue: there is no message queue to probe; set '

@@ -1,14 +1,4 @@
-# Licensed under the Apache License, Version 2.0 (the "License"); you may
-# not use this file except in compliance with the License. You may obtain
-# a copy of the License at
-#
-#     http://www.apache.org/licenses/LICENSE-2.0
-#
-# Unless required by applicable law or agreed to in writing, software
-# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
-# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
-# License for the specific language governing permissions and limitations
-# under the License.
+# SPDX-License-Identifier: Apache-2.0
 
 """Plugin ``services``: are the service's own processes up?
 
@@ -31,14 +21,14 @@ from healthcheck.cells import cell as cell_module
 from healthcheck.cells import fleet
 from healthcheck.cells import look
 from healthcheck.cells import member
-from healthcheck import config
+from healthcheck.config import views
 from healthcheck import exceptions
 from healthcheck.plugins import base
 from healthcheck.plugins import database
 from healthcheck.plugins import heartbeats
 from healthcheck.plugins import service_tables
 from healthcheck.plugins import services_rules
-from healthcheck import report
+from healthcheck.reports import report
 
 UNKNOWN = 'SERVICES UNKNOWN'
 
@@ -62,7 +52,7 @@ class Services(base.ProbePlugin):
     def set_up(self) -> None:
         service = self._service()
         table = _TABLES[service]
-        option = functools.partial(config.service_option, self.view, None)
+        option = functools.partial(views.service_option, self.view, None)
         if service == 'nova' and option('servicegroup_driver') == 'mc':
             raise exceptions.ConfigError([
                 'services: with servicegroup_driver = mc Nova\'s services do '

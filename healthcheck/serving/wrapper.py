@@ -1,14 +1,4 @@
-# Licensed under the Apache License, Version 2.0 (the "License"); you may
-# not use this file except in compliance with the License. You may obtain
-# a copy of the License at
-#
-#     http://www.apache.org/licenses/LICENSE-2.0
-#
-# Unless required by applicable law or agreed to in writing, software
-# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
-# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
-# License for the specific language governing permissions and limitations
-# under the License.
+# SPDX-License-Identifier: Apache-2.0
 
 """The door in front of an application that may not be loaded yet."""
 
@@ -34,15 +24,15 @@ from typing import TYPE_CHECKING
 from oslo_config import cfg
 from oslo_log import log as logging
 
-from healthcheck import backends
-from healthcheck import config
-from healthcheck import databases
+from healthcheck.answers import render
+from healthcheck.config import databases
+from healthcheck.config import redact
+from healthcheck.config import views
 from healthcheck import exceptions
 from healthcheck import middleware
+from healthcheck.plugins import backends
 from healthcheck.probing import guard
-from healthcheck import redact
-from healthcheck import render
-from healthcheck import report
+from healthcheck.reports import report
 from healthcheck.serving import loader
 
 if TYPE_CHECKING:
@@ -237,7 +227,7 @@ def _urls(conf: cfg.ConfigOpts) -> list[str]:
     for group, name in options:
         # What is wrong with one that is probed was told before.
         with contextlib.suppress(exceptions.ConfigError):
-            urls.append(config.service_option(conf, group, name))
+            urls.append(views.service_option(conf, group, name))
     return [url for url in urls if url]
 
 
@@ -285,7 +275,7 @@ def _end(child: int) -> None:
 
 def _look(conf: cfg.ConfigOpts, timeout: float) -> bool:
     """Probe each critical check once, all at the same time."""
-    view = config.View(conf, {})
+    view = views.View(conf, {})
     found: queue.Queue[tuple[str, report.Result]] = queue.Queue()
     probes = [probe for probe in backends.Backends(view).make_probes(0)
               if probe.name not in view.healthcheck.noncritical]

@@ -1,14 +1,4 @@
-#    Licensed under the Apache License, Version 2.0 (the "License"); you may
-#    not use this file except in compliance with the License. You may obtain
-#    a copy of the License at
-#
-#         http://www.apache.org/licenses/LICENSE-2.0
-#
-#    Unless required by applicable law or agreed to in writing, software
-#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
-#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
-#    License for the specific language governing permissions and limitations
-#    under the License.
+# SPDX-License-Identifier: Apache-2.0
 
 """A service with the middleware in it, asked in process.
 
@@ -34,9 +24,9 @@ from urllib import parse
 from oslo_config import cfg
 
 import healthcheck
+from healthcheck.answers import render
 from healthcheck.probing import check
-from healthcheck import render
-from healthcheck import report
+from healthcheck.reports import report
 from tests.functional import stalls
 
 # On top of what the formula promises, and of the time in which this process

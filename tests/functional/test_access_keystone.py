@@ -1,14 +1,4 @@
-#    Licensed under the Apache License, Version 2.0 (the "License"); you may
-#    not use this file except in compliance with the License. You may obtain
-#    a copy of the License at
-#
-#         http://www.apache.org/licenses/LICENSE-2.0
-#
-#    Unless required by applicable law or agreed to in writing, software
-#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
-#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
-#    License for the specific language governing permissions and limitations
-#    under the License.
+# SPDX-License-Identifier: Apache-2.0
 
 """Who may see the admin's pages, by the word of a real Keystone."""
 
@@ -28,9 +18,9 @@ from typing import Any
 
 import pytest
 
-from healthcheck.auth import gate
-from healthcheck.auth import tokens
-from healthcheck import config
+from healthcheck.admin.auth import gate
+from healthcheck.admin.auth import tokens
+from healthcheck.config import views
 from tests.functional import served
 from tests.functional import servers
 from tests.functional.servers import keystone as keystone_server
@@ -68,7 +58,7 @@ class Gated:
     def __init__(self, path: pathlib.Path, keystone: servers.Keystone,
                  **options: Any) -> None:
         self.policy_file = path / 'policy.yaml'
-        self._gate = gate.Gate(config.View(service.configured(
+        self._gate = gate.Gate(views.View(service.configured(
             path / 'service.conf',
             {'keystone_authtoken': {**keystone.authtoken(), **options}}, ()),
             {}))
@@ -225,7 +215,7 @@ def test_source_range(keystone, users, log, tmp_path):
         tmp_path / 'service.conf',
         {'keystone_authtoken': keystone.authtoken()}, (),
         metrics_source_ranges='127.0.0.0/8')
-    made = gate.Gate(config.View(conf, {}))
+    made = gate.Gate(views.View(conf, {}))
     gated = Gated(tmp_path, keystone)
     gated._gate = made
     assert gated.answers() == {**NOBODY, 'metrics': 200}

@@ -1,14 +1,4 @@
-# Licensed under the Apache License, Version 2.0 (the "License"); you may
-# not use this file except in compliance with the License. You may obtain
-# a copy of the License at
-#
-#     http://www.apache.org/licenses/LICENSE-2.0
-#
-# Unless required by applicable law or agreed to in writing, software
-# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
-# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
-# License for the specific language governing permissions and limitations
-# under the License.
+# SPDX-License-Identifier: Apache-2.0
 
 """The details name the fault, and no password."""
 
@@ -19,7 +9,7 @@ import json
 
 import pytest
 
-from healthcheck import admin
+from healthcheck.admin import paths
 from tests.functional import databases
 from tests.functional import service as service_module
 
@@ -33,7 +23,7 @@ def database(request: pytest.FixtureRequest) -> Iterator[databases.Database]:
 
 def _told(service: service_module.Service) -> dict[str, str]:
     return {kind: service.request('/healthcheck/detail', accept=kind).text
-            for kind in admin.FORMATS}
+            for kind in paths.FORMATS}
 
 
 def test_login_refused_and_recovered(database: databases.Database) -> None:

@@ -1,14 +1,4 @@
-#    Licensed under the Apache License, Version 2.0 (the "License"); you may
-#    not use this file except in compliance with the License. You may obtain
-#    a copy of the License at
-#
-#         http://www.apache.org/licenses/LICENSE-2.0
-#
-#    Unless required by applicable law or agreed to in writing, software
-#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
-#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
-#    License for the specific language governing permissions and limitations
-#    under the License.
+# SPDX-License-Identifier: Apache-2.0
 
 """A connection to a broker that ends between two probes."""
 
@@ -21,8 +11,8 @@ import pathlib
 
 import pytest
 
-from healthcheck.plugins import queue_target
-from healthcheck import report
+from healthcheck.reports import report
+from healthcheck.targets import queue_target
 from tests.functional import brokers
 from tests.functional import encrypted
 from tests.functional import service

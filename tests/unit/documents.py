@@ -1,14 +1,4 @@
-# Licensed under the Apache License, Version 2.0 (the "License"); you may
-# not use this file except in compliance with the License. You may obtain
-# a copy of the License at
-#
-#     http://www.apache.org/licenses/LICENSE-2.0
-#
-# Unless required by applicable law or agreed to in writing, software
-# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
-# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
-# License for the specific language governing permissions and limitations
-# under the License.
+# SPDX-License-Identifier: Apache-2.0
 
 """Reports of every kind, as a strategy and one by one."""
 
@@ -16,11 +6,11 @@ from __future__ import annotations
 
 from hypothesis import strategies as st
 
-from healthcheck import history
+from healthcheck.admin.views import detail
+from healthcheck.admin.views import timeline
 from healthcheck.probing import check
-from healthcheck import report
-from healthcheck.views import detail
-from healthcheck.views import timeline
+from healthcheck.reports import history
+from healthcheck.reports import report
 
 Status = report.Status
 NOW = timeline.Moment(now=5000.0, time=1.6e9)

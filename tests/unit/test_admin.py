@@ -1,14 +1,4 @@
-# Licensed under the Apache License, Version 2.0 (the "License"); you may
-# not use this file except in compliance with the License. You may obtain
-# a copy of the License at
-#
-#     http://www.apache.org/licenses/LICENSE-2.0
-#
-# Unless required by applicable law or agreed to in writing, software
-# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
-# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
-# License for the specific language governing permissions and limitations
-# under the License.
+# SPDX-License-Identifier: Apache-2.0
 
 """The admin's pages, behind the door."""
 
@@ -19,12 +9,12 @@ import time
 
 import pytest
 
-from healthcheck import admin
-from healthcheck.auth import gate
+from healthcheck.admin.auth import gate
+from healthcheck.admin import paths
+from healthcheck.answers import render
 from healthcheck import engine
 from healthcheck.probing import threads
-from healthcheck import render
-from healthcheck import report
+from healthcheck.reports import report
 from tests.unit import stubs
 from tests.unit import wsgi
 
@@ -80,7 +70,7 @@ def test_format(app, accept, kind):
     assert 'scripted' in answer.text
 
 
-@pytest.mark.parametrize('kind', admin.FORMATS)
+@pytest.mark.parametrize('kind', paths.FORMATS)
 def test_head(app, kind):
     door = app()
     answer = wsgi.ask(door, DETAIL, 'HEAD', kind)
@@ -150,7 +140,7 @@ def test_switches_are_read_now(app, tmp_path):
 
 def test_no_secret_is_shown(app):
     door = app(database_connection='mysql://me:verysecret@db/nova')
-    for kind in admin.FORMATS:
+    for kind in paths.FORMATS:
         assert 'verysecret' not in wsgi.ask(door, DETAIL, accept=kind).text
 
 
@@ -190,7 +180,7 @@ def test_other_methods(app, let_in, path, allowed):
 @pytest.mark.parametrize('path', [DETAIL, REFRESH])
 def test_nobody_is_let_in_by_default(door, path, method):
     app = door(wsgi.below, QUICK)
-    for kind in (None, *admin.FORMATS):
+    for kind in (None, *paths.FORMATS):
         assert wsgi.ask(app, path, method, kind) == wsgi.ask(
             app, '/healthcheck/nothing', method, kind)
     assert wsgi.ask(app, path, method).status == 404
@@ -250,8 +240,8 @@ def test_a_worker_waits_once(app, let_in):
     (0.9, True, True), (1.0, True, False), (0.999, False, False)])
 def test_who_comes_while_a_round_is_waited_for(monkeypatch, began, over,
                                                fresh):
-    monkeypatch.setattr(admin.time_module, 'monotonic', lambda: 100.0)
-    waiting = admin.Waiting()
+    monkeypatch.setattr(paths.time_module, 'monotonic', lambda: 100.0)
+    waiting = paths.Waiting()
     waiting._over, waiting._began_at = threading.Event(), 100.0 - began
     if over:
         waiting._over.set()
@@ -259,7 +249,7 @@ def test_who_comes_while_a_round_is_waited_for(monkeypatch, began, over,
 
 
 def test_those_who_wait_are_told_when_it_is_over():
-    waiting = admin.Waiting()
+    waiting = paths.Waiting()
     began, go_on = threading.Event(), threading.Event()
 
     def refresh():
@@ -281,7 +271,7 @@ def test_those_who_wait_are_told_when_it_is_over():
 
 
 def test_a_round_that_failed_holds_nobody():
-    waiting = admin.Waiting()
+    waiting = paths.Waiting()
 
     def fail():
         raise RuntimeError('no')

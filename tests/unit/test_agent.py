@@ -1,14 +1,4 @@
-# Licensed under the Apache License, Version 2.0 (the "License"); you may
-# not use this file except in compliance with the License. You may obtain
-# a copy of the License at
-#
-#     http://www.apache.org/licenses/LICENSE-2.0
-#
-# Unless required by applicable law or agreed to in writing, software
-# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
-# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
-# License for the specific language governing permissions and limitations
-# under the License.
+# SPDX-License-Identifier: Apache-2.0
 
 """The agent's command line, its sockets, and what it tells systemd."""
 
@@ -29,9 +19,9 @@ import pytest
 
 from healthcheck.cmd import agent as command
 from healthcheck.cmd import main
-from healthcheck import config
+from healthcheck.config import views
 from healthcheck import exceptions
-from healthcheck import report
+from healthcheck.reports import report
 from healthcheck import serving
 from healthcheck.serving import agent
 from healthcheck.serving import listening
@@ -303,7 +293,7 @@ def test_the_later_of_files_and_directories_wins(tmp_path, order):
                  [f'--config-dir={path.parent}'])
     command._read_files(command._parse(args))
     try:
-        assert config.service_option(
+        assert views.service_option(
             cfg.CONF, 'database', 'connection') == f'sqlite:///{order[-1]}'
     finally:
         cfg.CONF.reset()

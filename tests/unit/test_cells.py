@@ -1,14 +1,4 @@
-# Licensed under the Apache License, Version 2.0 (the "License"); you may
-# not use this file except in compliance with the License. You may obtain
-# a copy of the License at
-#
-#     http://www.apache.org/licenses/LICENSE-2.0
-#
-# Unless required by applicable law or agreed to in writing, software
-# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
-# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
-# License for the specific language governing permissions and limitations
-# under the License.
+# SPDX-License-Identifier: Apache-2.0
 
 """What the state of the cells means for the node."""
 
@@ -29,12 +19,12 @@ from healthcheck.cells import cell
 from healthcheck.cells import look as look_module
 from healthcheck.cells import mappings
 from healthcheck.cells import watches
-from healthcheck import config
+from healthcheck.config import views
 from healthcheck import exceptions
 from healthcheck.plugins import cells
 from healthcheck.plugins import services
 from healthcheck.probing import check
-from healthcheck import report
+from healthcheck.reports import report
 from tests.unit import wsgi
 
 Component = report.Component
@@ -63,7 +53,7 @@ STATES = {
 
 @functools.cache
 def plugin(**options):
-    return cells.Cells(config.View(cfg.CONF, {
+    return cells.Cells(views.View(cfg.CONF, {
         'cells_api_connection': NO_DATABASE, **options}), {})
 
 
@@ -334,10 +324,10 @@ class TestOptions:
             connection = sqlite:////x/nova_api.db
             connection_parameters = timeout=3
             ''')
-        view = config.View(service, {})
+        view = views.View(service, {})
         assert watches._sources(view, check.Policy()).api_url == (
             'sqlite:////x/nova_api.db?timeout=3')
-        view = config.View(service, {'cells_api_connection': NO_DATABASE})
+        view = views.View(service, {'cells_api_connection': NO_DATABASE})
         assert watches._sources(view, check.Policy()).api_url == NO_DATABASE
 
 
@@ -374,8 +364,8 @@ def end(made):
 class TestMembers:
 
     def view(self, nova, **options):
-        return config.View(cfg.CONF, {'cells_api_connection': nova,
-                                      'services_of': 'nova', **options})
+        return views.View(cfg.CONF, {'cells_api_connection': nova,
+                                     'services_of': 'nova', **options})
 
     def test_plugins_of_a_section_share_a_watch(self, nova):
         view = self.view(nova)

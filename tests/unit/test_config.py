@@ -1,14 +1,4 @@
-# Licensed under the Apache License, Version 2.0 (the "License"); you may
-# not use this file except in compliance with the License. You may obtain
-# a copy of the License at
-#
-#     http://www.apache.org/licenses/LICENSE-2.0
-#
-# Unless required by applicable law or agreed to in writing, software
-# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
-# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
-# License for the specific language governing permissions and limitations
-# under the License.
+# SPDX-License-Identifier: Apache-2.0
 
 """Where options come from, and what is said when they are wrong."""
 
@@ -18,16 +8,16 @@ from oslo_middleware import exceptions as oslo_exceptions
 import pytest
 
 import healthcheck
-from healthcheck import config
-from healthcheck import databases
+from healthcheck.config import databases
+from healthcheck.config import opts
+from healthcheck.config import views
 from healthcheck import exceptions
-from healthcheck import opts
 from healthcheck.plugins import database
 from tests.unit import wsgi
 
 
 def view(section=(), conf=cfg.CONF):
-    return config.View(conf, dict(section))
+    return views.View(conf, dict(section))
 
 
 def problems(section, conf=None):
@@ -195,8 +185,8 @@ def test_a_services_option_is_asked_for(conf):
     service = conf('[database]\nconnection = sqlite:///a\n')
     service.register_opt(cfg.StrOpt('connection'), group='database')
     service.set_override('connection', 'sqlite:///b', group='database')
-    assert config.service_option(service, 'database',
-                                 'connection') == 'sqlite:///b'
+    assert views.service_option(service, 'database',
+                                'connection') == 'sqlite:///b'
 
 
 def test_a_services_option_that_it_has_not_registered_is_read(conf):
@@ -207,22 +197,22 @@ def test_a_services_option_that_it_has_not_registered_is_read(conf):
         connection = sqlite:///a
         ''')
     made = view({}, service)
-    assert config.service_option(made, 'database',
-                                 'connection') == 'sqlite:///a'
-    assert config.service_option(made, None, 'transport_url') == 'fake://'
+    assert views.service_option(made, 'database',
+                                'connection') == 'sqlite:///a'
+    assert views.service_option(made, None, 'transport_url') == 'fake://'
     assert 'database' not in service and 'transport_url' not in service
 
 
 def test_a_service_that_was_told_no_files_has_no_options():
-    assert config.service_option(cfg.ConfigOpts(), 'database',
-                                 'connection') is None
+    assert views.service_option(cfg.ConfigOpts(), 'database',
+                                'connection') is None
 
 
 def test_a_project_can_be_named(tmp_path):
     path = tmp_path / 'my.conf'
     path.write_text('[healthcheck]\nfall = 7\n')
     section = {'oslo_config_project': 'mine', 'oslo_config_file': str(path)}
-    service = config.service_conf(section)
+    service = views.service_conf(section)
     assert service is not cfg.CONF
     assert view(section, service).healthcheck.fall == 7
     assert healthcheck.Healthcheck(None, section).policy.fall == 7

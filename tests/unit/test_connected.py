@@ -1,14 +1,4 @@
-# Licensed under the Apache License, Version 2.0 (the "License"); you may
-# not use this file except in compliance with the License. You may obtain
-# a copy of the License at
-#
-#     http://www.apache.org/licenses/LICENSE-2.0
-#
-# Unless required by applicable law or agreed to in writing, software
-# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
-# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
-# License for the specific language governing permissions and limitations
-# under the License.
+# SPDX-License-Identifier: Apache-2.0
 
 """When a connection that is gone is replaced within the same probe."""
 
@@ -23,12 +13,12 @@ import pymysql
 import pytest
 from sqlalchemy import exc as sa_exc
 
-from healthcheck.plugins import connected
-from healthcheck.plugins import database_target
-from healthcheck.plugins import dialects
-from healthcheck.plugins import failures
-from healthcheck.plugins import queue_target
-from healthcheck import report
+from healthcheck.reports import report
+from healthcheck.targets import connected
+from healthcheck.targets import database_target
+from healthcheck.targets import dialects
+from healthcheck.targets import failures
+from healthcheck.targets import queue_target
 
 BOUND = 4.0
 

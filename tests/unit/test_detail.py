@@ -1,14 +1,4 @@
-# Licensed under the Apache License, Version 2.0 (the "License"); you may
-# not use this file except in compliance with the License. You may obtain
-# a copy of the License at
-#
-#     http://www.apache.org/licenses/LICENSE-2.0
-#
-# Unless required by applicable law or agreed to in writing, software
-# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
-# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
-# License for the specific language governing permissions and limitations
-# under the License.
+# SPDX-License-Identifier: Apache-2.0
 
 """What the admin's document says, in each format but HTML."""
 
@@ -24,12 +14,12 @@ import jsonschema
 from oslo_config import cfg
 import pytest
 
-from healthcheck import config
-from healthcheck import history
-from healthcheck import report
-from healthcheck.views import detail
-from healthcheck.views import formats
-from healthcheck.views import timeline
+from healthcheck.admin.views import detail
+from healthcheck.admin.views import formats
+from healthcheck.admin.views import timeline
+from healthcheck.config import views
+from healthcheck.reports import history
+from healthcheck.reports import report
 from tests.unit import documents
 
 Status = report.Status
@@ -266,7 +256,7 @@ def test_worst_first():
 
 
 def test_effective_options_hold_no_secret(conf):
-    view = config.View(conf('''
+    view = views.View(conf('''
         [healthcheck]
         database_connection = mysql://me:verysecret@db/nova
         interval = 7

@@ -1,14 +1,4 @@
-# Licensed under the Apache License, Version 2.0 (the "License"); you may
-# not use this file except in compliance with the License. You may obtain
-# a copy of the License at
-#
-#     http://www.apache.org/licenses/LICENSE-2.0
-#
-# Unless required by applicable law or agreed to in writing, software
-# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
-# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
-# License for the specific language governing permissions and limitations
-# under the License.
+# SPDX-License-Identifier: Apache-2.0
 
 """What the documentation says is so."""
 
@@ -25,26 +15,26 @@ from paste import deploy
 import pytest
 import yaml
 
+from healthcheck.answers import switches
 from healthcheck.cells import cell
 from healthcheck import engine
 from healthcheck import exceptions
 from healthcheck.plugins import base
-from healthcheck.plugins import broker_replies
 from healthcheck.plugins import cells
-from healthcheck.plugins import dialects
-from healthcheck.plugins import failures
 from healthcheck.plugins import foreign
-from healthcheck.plugins import mysql_faults
-from healthcheck.plugins import queue_target
 from healthcheck.plugins import services
 from healthcheck.plugins import services_rules
 from healthcheck.plugins import worker
 from healthcheck.probing import check
 from healthcheck.probing import guard
 from healthcheck.probing import intake
-from healthcheck import report
+from healthcheck.reports import report
 from healthcheck.serving import wrapper
-from healthcheck import switches
+from healthcheck.targets import broker_replies
+from healthcheck.targets import dialects
+from healthcheck.targets import failures
+from healthcheck.targets import mysql_faults
+from healthcheck.targets import queue_target
 from tests.unit import wsgi
 
 ROOT = pathlib.Path(__file__).parents[2]

@@ -1,14 +1,4 @@
-# Licensed under the Apache License, Version 2.0 (the "License"); you may
-# not use this file except in compliance with the License. You may obtain
-# a copy of the License at
-#
-#     http://www.apache.org/licenses/LICENSE-2.0
-#
-# Unless required by applicable law or agreed to in writing, software
-# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
-# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
-# License for the specific language governing permissions and limitations
-# under the License.
+# SPDX-License-Identifier: Apache-2.0
 
 """Whatever comes from outside, the answer is one of the contract's.
 
@@ -26,15 +16,15 @@ import threading
 import pytest
 import requests_mock
 
-from healthcheck.auth import refusals
-from healthcheck.auth import tokens
-from healthcheck import history
+from healthcheck.admin.auth import refusals
+from healthcheck.admin.auth import tokens
+from healthcheck.config import reading
 from healthcheck.host import codec
 from healthcheck.host import group as group_module
 from healthcheck.host import sharing
 from healthcheck.probing import guard
-from healthcheck import reading
-from healthcheck import report
+from healthcheck.reports import history
+from healthcheck.reports import report
 from tests import fuzz
 from tests.unit import keystone as fake
 from tests.unit import stubs

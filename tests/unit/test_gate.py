@@ -1,14 +1,4 @@
-# Licensed under the Apache License, Version 2.0 (the "License"); you may
-# not use this file except in compliance with the License. You may obtain
-# a copy of the License at
-#
-#     http://www.apache.org/licenses/LICENSE-2.0
-#
-# Unless required by applicable law or agreed to in writing, software
-# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
-# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
-# License for the specific language governing permissions and limitations
-# under the License.
+# SPDX-License-Identifier: Apache-2.0
 
 """Who may see the admin's pages.
 
@@ -34,11 +24,11 @@ from keystoneauth1 import fixture
 import pytest
 import requests_mock
 
-from healthcheck import auth
-from healthcheck.auth import gate
-from healthcheck.auth import tokens
-from healthcheck import config
-from healthcheck import reading
+from healthcheck.admin import auth
+from healthcheck.admin.auth import gate
+from healthcheck.admin.auth import tokens
+from healthcheck.config import reading
+from healthcheck.config import views
 from tests.unit import keystone as fake
 from tests.unit import world
 from tests.unit import wsgi
@@ -70,7 +60,7 @@ def keystone():
 @pytest.fixture
 def make(conf):
     def make(text=fake.CONF):
-        view = config.View(conf(text), {})
+        view = views.View(conf(text), {})
         made = gate.Gate(view)
         view.check()
         return made
@@ -299,7 +289,7 @@ def test_nothing_configured(make, caplog):
 def test_the_extra_is_missing(make, caplog, monkeypatch, name):
     monkeypatch.setitem(sys.modules, name, None)
     for module in ('tokens', 'policies'):
-        monkeypatch.delitem(sys.modules, f'healthcheck.auth.{module}',
+        monkeypatch.delitem(sys.modules, f'healthcheck.admin.auth.{module}',
                             raising=False)
         monkeypatch.delattr(auth, module, raising=False)
     made = make(fake.CONF + RANGES)
@@ -316,13 +306,13 @@ def test_nothing_is_imported_that_is_not_needed(tmp_path):
     subprocess.run([sys.executable, '-c', f"""
 import sys
 from oslo_config import cfg
-from healthcheck.auth import gate
-from healthcheck import config
+from healthcheck.admin.auth import gate
+from healthcheck.config import views
 cfg.CONF([], default_config_files=['{tmp_path}/service.conf'])
-gate.Gate(config.View(cfg.CONF, {{}}))
+gate.Gate(views.View(cfg.CONF, {{}}))
 assert not {{'keystonemiddleware', 'keystoneauth1', 'oslo_policy',
-            'healthcheck.auth.tokens',
-            'healthcheck.auth.policies'}} & set(sys.modules)
+            'healthcheck.admin.auth.tokens',
+            'healthcheck.admin.auth.policies'}} & set(sys.modules)
 """], check=True)
 
 
@@ -336,7 +326,7 @@ def test_options_that_are_wrong(make):
 def test_nothing_is_registered_where_the_service_is(keystone, make, conf):
     service = conf(fake.CONF)
     before = set(service)
-    made = gate.Gate(config.View(service, {}))
+    made = gate.Gate(views.View(service, {}))
     assert _ask(made, 'detail', keystone.token('admin')) == 200
     assert set(service) == before | {'healthcheck'}
 
@@ -356,7 +346,7 @@ def test_what_the_service_sets_for_itself(keystone, make, setting, expected):
 def test_each_request_to_keystone_is_bounded(conf, setting, seconds):
     with requests_mock.Mocker() as mocker:
         keystone = fake.Keystone(mocker)
-        made = gate.Gate(config.View(conf(fake.CONF + setting), {}))
+        made = gate.Gate(views.View(conf(fake.CONF + setting), {}))
         assert _ask(made, 'detail', keystone.token('admin')) == 200
         assert {request.timeout for request in mocker.request_history} == {
             seconds}

@@ -1,14 +1,4 @@
-# Licensed under the Apache License, Version 2.0 (the "License"); you may
-# not use this file except in compliance with the License. You may obtain
-# a copy of the License at
-#
-#     http://www.apache.org/licenses/LICENSE-2.0
-#
-# Unless required by applicable law or agreed to in writing, software
-# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
-# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
-# License for the specific language governing permissions and limitations
-# under the License.
+# SPDX-License-Identifier: Apache-2.0
 
 """A plugin costs its own check only, whatever it returns and raises."""
 
@@ -26,17 +16,17 @@ from hypothesis import strategies as st
 import oslo_middleware
 import pytest
 
+from healthcheck.admin.views import detail
+from healthcheck.admin.views import timeline
+from healthcheck.answers import board as board_module
+from healthcheck.answers import switches
 from healthcheck import exceptions
 from healthcheck.host import codec
-from healthcheck import lines
-from healthcheck import pages
 from healthcheck.probing import check
 from healthcheck.probing import guard
 from healthcheck.probing import intake
-from healthcheck import report
-from healthcheck import switches
-from healthcheck.views import detail
-from healthcheck.views import timeline
+from healthcheck.reports import lines
+from healthcheck.reports import report
 from tests.unit import stubs
 from tests.unit import world
 from tests.unit import wsgi
@@ -200,11 +190,10 @@ def shown(name, found):
     """All that is made of a report, for everybody."""
     data = codec.dump(found)
     assert codec.load(report.Report, data) == found
-    board = pages.Board([one.name for one in found.checks],
-                        switches.Switches([], types.SimpleNamespace(
-                            noncritical=[]), []),
-                        pages.Reports(None, report.Report(())),
-                        clock=lambda: 100.0)
+    board = board_module.Board(
+        [one.name for one in found.checks],
+        switches.Switches([], types.SimpleNamespace(noncritical=[]), []),
+        board_module.Reports(None, report.Report(())), clock=lambda: 100.0)
     board.publish(found)
     for one in found.checks:
         assert '\n' not in one.reason + one.detail

@@ -1,14 +1,4 @@
-# Licensed under the Apache License, Version 2.0 (the "License"); you may
-# not use this file except in compliance with the License. You may obtain
-# a copy of the License at
-#
-#     http://www.apache.org/licenses/LICENSE-2.0
-#
-# Unless required by applicable law or agreed to in writing, software
-# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
-# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
-# License for the specific language governing permissions and limitations
-# under the License.
+# SPDX-License-Identifier: Apache-2.0
 """Processes share a prober if, and only if, they would probe the same.
 
 Two that do not would answer from each other's report: one whose database is
@@ -31,9 +21,9 @@ import pytest
 import requests_mock
 
 import healthcheck
-from healthcheck import config
+from healthcheck.config import opts
+from healthcheck.config import views
 from healthcheck.host import group as group_module
-from healthcheck import opts
 from healthcheck.plugins import database
 from tests.unit import stubs
 
@@ -181,7 +171,7 @@ class Site:
                 return self.door(conf, section)._group.identity
 
     def door(self, conf, section):
-        with mock.patch.object(config, 'service_conf', lambda section: conf):
+        with mock.patch.object(views, 'service_conf', lambda section: conf):
             return healthcheck.Healthcheck(None, section)
 
 
@@ -271,7 +261,7 @@ class Test_two_processes:
     def identity(self, conf):
         def make(section=(), text=self.text, names=('database',),
                  kind=database.Database):
-            view = config.View(conf(text), dict(section))
+            view = views.View(conf(text), dict(section))
             kind(view, view.section)
             return group_module.identity(view, names)
         return make
@@ -291,7 +281,8 @@ class Test_two_processes:
             pass
         made = {identity(), identity(kind=Database)}
         monkeypatch.setattr(
-            'healthcheck.entrypoints.version_of', lambda module: 'another')
+            'healthcheck.config.entrypoints.version_of',
+            lambda module: 'another')
         made.add(identity())
         assert len(made) == 3
 
@@ -328,7 +319,7 @@ class Test_two_processes:
             conf(['--config-file', str(path), *args])
             if where == 'override':
                 conf.set_override('their_own', value, group='theirs')
-            monkeypatch.setattr(config, 'service_conf', lambda section: conf)
+            monkeypatch.setattr(views, 'service_conf', lambda section: conf)
             return healthcheck.Healthcheck(None, section)._group.identity
         assert identity('1') == identity('1')
         assert identity('1') != identity('2')
@@ -344,7 +335,7 @@ def test_a_file_that_is_edited_between_two_reads(tmp_path):
         conf = cfg.ConfigOpts()
         conf(['--config-file', str(path)])
         path.write_text('[database]\nconnection = sqlite:///b\n')
-        view = config.View(conf, {})
+        view = views.View(conf, {})
         database.Database(view, {})
         made.append(group_module.identity(view, ['database']))
     assert made[0] != made[1]
@@ -356,7 +347,7 @@ def test_a_default_that_the_service_sets_in_code_counts(conf):
         service = conf('')
         service.register_opt(cfg.StrOpt('connection'), group='database')
         service.set_default('connection', url, group='database')
-        view = config.View(service, {})
+        view = views.View(service, {})
         database.Database(view, {})
         made.add(group_module.identity(view, ['database']))
     assert len(made) == 2

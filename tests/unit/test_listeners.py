@@ -1,14 +1,4 @@
-# Licensed under the Apache License, Version 2.0 (the "License"); you may
-# not use this file except in compliance with the License. You may obtain
-# a copy of the License at
-#
-#     http://www.apache.org/licenses/LICENSE-2.0
-#
-# Unless required by applicable law or agreed to in writing, software
-# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
-# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
-# License for the specific language governing permissions and limitations
-# under the License.
+# SPDX-License-Identifier: Apache-2.0
 
 """Who is told of a change, and what that can do to anybody else."""
 
@@ -28,14 +18,14 @@ from oslo_messaging.notify import _impl_test as sent
 import pytest
 from stevedore import extension
 
-from healthcheck import changes
-from healthcheck import config
+from healthcheck.config import views
 from healthcheck import exceptions
-from healthcheck import history
-from healthcheck import listeners
-from healthcheck import notification
+from healthcheck.listeners import audience as audience_module
+from healthcheck.listeners import notification
 from healthcheck.probing import check
-from healthcheck import report
+from healthcheck.reports import changes
+from healthcheck.reports import history
+from healthcheck.reports import report
 from tests.unit import documents
 from tests.unit import world
 from tests.unit import wsgi
@@ -90,7 +80,7 @@ def courier():
     made = []
 
     def make(listener, waiting=100):
-        made.append(listeners.Courier('one', lambda: listener, waiting))
+        made.append(audience_module.Courier('one', lambda: listener, waiting))
         return made[-1]
     yield make
     for one in made:
@@ -113,7 +103,7 @@ def test_is_told_in_order_and_closed(courier):
 def test_nothing_is_made_before_the_first_change():
     def make():
         raise AssertionError
-    assert listeners.Courier('one', make).stop() == []
+    assert audience_module.Courier('one', make).stop() == []
 
 
 def test_one_that_hangs_holds_up_nobody(courier, caplog):
@@ -121,7 +111,7 @@ def test_one_that_hangs_holds_up_nobody(courier, caplog):
     hanging, other = Recorder(), Recorder()
     hanging.going.clear()
     couriers = [courier(hanging, 3), courier(other)]
-    audience = listeners.Audience(couriers)
+    audience = audience_module.Audience(couriers)
     audience.changed(numbered(0))
     assert hanging.told.get(timeout=10).time == 0
     for number in range(1, 11):
@@ -140,7 +130,7 @@ def test_one_that_hangs_holds_up_nobody(courier, caplog):
 def test_the_end_finds_room_behind_one_that_hangs():
     hanging = Recorder()
     hanging.going.clear()
-    one = listeners.Courier('one', lambda: hanging, 1)
+    one = audience_module.Courier('one', lambda: hanging, 1)
     one.take(numbered(0))
     hanging.told.get(timeout=10)
     one.take(numbered(1))
@@ -177,7 +167,7 @@ def test_one_that_cannot_be_made_is_tried_again(caplog):
         if len(attempts) < 3:
             raise OSError('no')
         return recorder
-    one = listeners.Courier('one', make)
+    one = audience_module.Courier('one', make)
     for number in range(3):
         one.take(numbered(number))
     assert recorder.told.get(timeout=10).time == 2
@@ -284,7 +274,7 @@ def install(tmp_path, monkeypatch):
         (info / 'METADATA').write_text(
             'Metadata-Version: 2.1\nName: stubs\nVersion: 1.0\n')
         (info / 'entry_points.txt').write_text(
-            f'[{listeners.NAMESPACE}]\n' + ''.join(
+            f'[{audience_module.NAMESPACE}]\n' + ''.join(
                 f'{name} = {target}\n'
                 for name, target in entry_points.items()))
         monkeypatch.syspath_prepend(str(info.parent))
@@ -294,8 +284,8 @@ def install(tmp_path, monkeypatch):
 
 
 def problems(section, conf=cfg.CONF):
-    view = config.View(conf, section)
-    listeners.Listeners(view)
+    view = views.View(conf, section)
+    audience_module.Listeners(view)
     return view.problems
 
 
@@ -375,9 +365,9 @@ def pager(install, monkeypatch):
 def test_documented_example(tmp_path, monkeypatch):
     import pager
     assert problems({'listeners': 'pager'}) == ['pager_command is not set']
-    view = config.View(cfg.CONF, {'listeners': 'pager',
-                                  'pager_command': '/bin/page'})
-    made = listeners.Listeners(view)
+    view = views.View(cfg.CONF, {'listeners': 'pager',
+                                 'pager_command': '/bin/page'})
+    made = audience_module.Listeners(view)
     assert view.problems == []
     ran = queue.Queue()
     monkeypatch.setattr(pager.subprocess, 'run',
@@ -407,7 +397,7 @@ SERVICE = '''
     (Status.PASS, 'INFO'), (Status.WARN, 'WARN'), (Status.FAIL, 'ERROR')])
 def test_notification(after, priority, conf):
     sent.reset()
-    one = notification.Notification(config.View(conf(SERVICE), {}))
+    one = notification.Notification(views.View(conf(SERVICE), {}))
     one.changed(changes.StateChange(
         'database', Status.WARN, after, 'REFUSED', 'db1:3306', 1.6e9, 42.0,
         True, PROBER))
@@ -439,13 +429,13 @@ def test_notification_that_would_not_be_sent(text, expected, conf):
     service = cfg.ConfigOpts()
     service(['--config-file', str(path)])
     with pytest.raises(exceptions.ConfigError, match=expected) as caught:
-        notification.Notification(config.View(service, {}))
+        notification.Notification(views.View(service, {}))
     assert 'ses' not in str(caught.value)
     assert 'ame@' not in str(caught.value)
 
 
 def test_notification_needs_no_queue_to_be_logged(conf):
-    one = notification.Notification(config.View(conf(
+    one = notification.Notification(views.View(conf(
         '[oslo_messaging_notifications]\ndriver = log\n'), {}))
     one.changed(CHANGE)
 
@@ -459,7 +449,7 @@ def test_notification_leaves_the_fake_exchanges_of_the_service(conf):
     original = driver.cleanup
     driver.cleanup = lambda self: emptied.append(self)
     try:
-        notification.Notification(config.View(service, {})).changed(CHANGE)
+        notification.Notification(views.View(service, {})).changed(CHANGE)
     finally:
         driver.cleanup = original
     assert not emptied

@@ -1,14 +1,4 @@
-# Licensed under the Apache License, Version 2.0 (the "License"); you may
-# not use this file except in compliance with the License. You may obtain
-# a copy of the License at
-#
-#     http://www.apache.org/licenses/LICENSE-2.0
-#
-# Unless required by applicable law or agreed to in writing, software
-# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
-# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
-# License for the specific language governing permissions and limitations
-# under the License.
+# SPDX-License-Identifier: Apache-2.0
 
 """What Prometheus is told, and what is made of it."""
 
@@ -29,12 +19,12 @@ from prometheus_client import parser
 import pytest
 import yaml
 
-from healthcheck import history
-from healthcheck import report
-from healthcheck import switches
-from healthcheck import views
-from healthcheck.views import collector
-from healthcheck.views import metrics
+from healthcheck.admin import views
+from healthcheck.admin.views import collector
+from healthcheck.admin.views import metrics
+from healthcheck.answers import switches
+from healthcheck.reports import history
+from healthcheck.reports import report
 from tests.unit import documents
 from tests.unit import wsgi
 
@@ -308,7 +298,7 @@ def test_a_worker_that_knows_nothing_of_itself_yet():
 
 def test_without_the_extra(monkeypatch, caplog):
     monkeypatch.setitem(sys.modules, 'prometheus_client', None)
-    monkeypatch.delitem(sys.modules, 'healthcheck.views.collector')
+    monkeypatch.delitem(sys.modules, 'healthcheck.admin.views.collector')
     monkeypatch.delattr(views, 'collector')
     made = metrics.Metrics(lambda environ: Engine(FULL),
                            NO_SWITCHES)
@@ -323,7 +313,7 @@ def test_is_not_imported_until_somebody_asks():
     """Nobody else pays for it, in memory and at start."""
     code = ('import sys; before = set(sys.modules); import healthcheck; '
             'from healthcheck import admin; '
-            'print("healthcheck.views.collector" in sys.modules)')
+            'print("healthcheck.admin.views.collector" in sys.modules)')
     done = subprocess.run([sys.executable, '-c', code], check=True,
                           capture_output=True, text=True)
     assert done.stdout.strip() == 'False'

@@ -1,14 +1,4 @@
-# Licensed under the Apache License, Version 2.0 (the "License"); you may
-# not use this file except in compliance with the License. You may obtain
-# a copy of the License at
-#
-#     http://www.apache.org/licenses/LICENSE-2.0
-#
-# Unless required by applicable law or agreed to in writing, software
-# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
-# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
-# License for the specific language governing permissions and limitations
-# under the License.
+# SPDX-License-Identifier: Apache-2.0
 
 """Age is judged when the report is read; pages are made when it changes."""
 
@@ -16,15 +6,15 @@ import math
 
 import pytest
 
-from healthcheck import pages
-from healthcheck import render
-from healthcheck import report
-from healthcheck import switches
+from healthcheck.answers import board as board_module
+from healthcheck.answers import render
+from healthcheck.answers import switches
+from healthcheck.reports import report
 from tests.unit import world
 
 Status = report.Status
 NAMES = ['database', 'message_queue']
-TO_COME = pages.Reports(None, report.Report(()))
+TO_COME = board_module.Reports(None, report.Report(()))
 
 
 def check(name, status=Status.PASS, at=0.0, **kwargs):
@@ -42,8 +32,8 @@ def clock():
 def board(clock):
     nothing = switches.Switches([], type('Settings', (), {'noncritical': []}),
                                 [])
-    return pages.Board(NAMES, nothing, TO_COME, clock=clock,
-                       wall_clock=lambda: 1e9 + clock.now)
+    return board_module.Board(NAMES, nothing, TO_COME, clock=clock,
+                              wall_clock=lambda: 1e9 + clock.now)
 
 
 def publish(board, **statuses):
@@ -137,8 +127,8 @@ def drained(tmp_path, clock):
     settings = type('Settings', (), {
         'noncritical': [], 'disable_by_file_path': str(path)})
     made = switches.Switches(['disable_by_file'], settings, [])
-    board = pages.Board(['disable_by_file', 'database'], made, TO_COME,
-                        clock=clock, wall_clock=lambda: 1e9)
+    board = board_module.Board(['disable_by_file', 'database'], made, TO_COME,
+                               clock=clock, wall_clock=lambda: 1e9)
     publish(board, database=(Status.PASS,))
     return path, lambda: text(board.pages(made.state({})).ready)
 

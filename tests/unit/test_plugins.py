@@ -1,14 +1,4 @@
-# Licensed under the Apache License, Version 2.0 (the "License"); you may
-# not use this file except in compliance with the License. You may obtain
-# a copy of the License at
-#
-#     http://www.apache.org/licenses/LICENSE-2.0
-#
-# Unless required by applicable law or agreed to in writing, software
-# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
-# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
-# License for the specific language governing permissions and limitations
-# under the License.
+# SPDX-License-Identifier: Apache-2.0
 
 """Our plugins in stock oslo.middleware; plugins of others in ours."""
 
@@ -19,14 +9,14 @@ import oslo_middleware
 from oslo_middleware.healthcheck import pluginbase
 import pytest
 
+from healthcheck.host import processes
 from healthcheck.plugins import database
-from healthcheck.plugins import dialects
-from healthcheck.plugins import failures
 from healthcheck.plugins import foreign
 from healthcheck.plugins import message_queue
 from healthcheck.probing import guard
-from healthcheck import processes
-from healthcheck import report
+from healthcheck.reports import report
+from healthcheck.targets import dialects
+from healthcheck.targets import failures
 from tests.unit import stubs
 from tests.unit import wsgi
 

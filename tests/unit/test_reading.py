@@ -1,14 +1,4 @@
-# Licensed under the Apache License, Version 2.0 (the "License"); you may
-# not use this file except in compliance with the License. You may obtain
-# a copy of the License at
-#
-#     http://www.apache.org/licenses/LICENSE-2.0
-#
-# Unless required by applicable law or agreed to in writing, software
-# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
-# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
-# License for the specific language governing permissions and limitations
-# under the License.
+# SPDX-License-Identifier: Apache-2.0
 """An option is what the service would make of it, registered or not."""
 
 import itertools
@@ -18,18 +8,18 @@ from oslo_config import cfg
 import pytest
 import requests_mock
 
-from healthcheck import config
+from healthcheck.config import messaging
+from healthcheck.config import opts
+from healthcheck.config import reading
+from healthcheck.config import views
 from healthcheck import exceptions
-from healthcheck import messaging
-from healthcheck import opts
 from healthcheck.plugins import service_tables
-from healthcheck import reading
 
 GROUP, NAME = 'database', 'connection'
 
 
 def read(conf, group=GROUP, name=NAME):
-    return config.service_option(conf, group, name)
+    return views.service_option(conf, group, name)
 
 
 def registered(args=(), **kwargs):
@@ -201,7 +191,7 @@ class Test_names_in_values:
                        'mysql://u:p@$my_ip/db\n')
         conf = cfg.ConfigOpts()
         conf(['--config-file', path])
-        made = config.View(conf, {})
+        made = views.View(conf, {})
         made.check()
         assert made.healthcheck.database_connection == (
             'mysql://u:p@192.0.2.1/db')
@@ -243,7 +233,7 @@ class Test_names_in_values:
         with pytest.raises(exceptions.ConfigError,
                            match=r'\[oslo_messaging_rabbit\]ssl_ca_file '
                            r'refers to \$state_path'):
-            messaging.note(config.View(conf, {}))
+            messaging.note(views.View(conf, {}))
 
 
 class Test_what_a_library_gets:
@@ -292,7 +282,7 @@ class Test_numbers_that_are_none:
     """With a ttl that is nan a dead prober would answer 200 for ever."""
 
     def refused(self, section, conf, start):
-        made = config.View(conf, section)
+        made = views.View(conf, section)
         assert len(made.problems) == 1
         assert made.problems[0].startswith(start), made.problems
         opt = made.options[self.name]

@@ -1,14 +1,4 @@
-# Licensed under the Apache License, Version 2.0 (the "License"); you may
-# not use this file except in compliance with the License. You may obtain
-# a copy of the License at
-#
-#     http://www.apache.org/licenses/LICENSE-2.0
-#
-# Unless required by applicable law or agreed to in writing, software
-# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
-# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
-# License for the specific language governing permissions and limitations
-# under the License.
+# SPDX-License-Identifier: Apache-2.0
 
 """Whose services are looked for, and what their counts mean."""
 
@@ -25,11 +15,11 @@ import sqlalchemy
 from healthcheck.cells import cell
 from healthcheck.cells import fleet
 from healthcheck.cells import look as look_module
-from healthcheck import config
+from healthcheck.config import views
 from healthcheck import exceptions
 from healthcheck.plugins import heartbeats
 from healthcheck.plugins import services
-from healthcheck import report
+from healthcheck.reports import report
 from tests import heartbeat_rows
 from tests.unit import wsgi
 
@@ -67,7 +57,7 @@ def clock(monkeypatch):
 @pytest.fixture
 def nova(clock):
     """Make the plugin for Nova, and what it finds in a list of cells."""
-    made = services.Services(config.View(cfg.CONF, {
+    made = services.Services(views.View(cfg.CONF, {
         'services_of': 'nova', 'cells_api_connection': NO_DATABASE}), {})
 
     def look(*cells, listed=True):
@@ -217,7 +207,7 @@ class TestNova:
         assert wants == fleet.Wants(count=looks._counted)
 
     def test_rounds_news_and_the_end_are_the_members(self, nova):
-        made = services.Services(config.View(cfg.CONF, {
+        made = services.Services(views.View(cfg.CONF, {
             'services_of': 'nova', 'cells_api_connection': NO_DATABASE}), {})
         here = made._looks._member._watches.get()
         calls = []
@@ -240,7 +230,7 @@ class TestNova:
 def view(conf, **section):
     section.setdefault('cells_api_connection', NO_DATABASE)
     section.setdefault('database_connection', NO_DATABASE)
-    return config.View(conf, section)
+    return views.View(conf, section)
 
 
 def table_of(made):
@@ -336,7 +326,7 @@ def database(tmp_path):
 class TestOneDatabase:
 
     def made(self, url, name):
-        return services.Services(config.View(cfg.CONF, {
+        return services.Services(views.View(cfg.CONF, {
             'services_of': name, 'database_connection': url}), {})
 
     @pytest.mark.parametrize('name', ['cinder', 'neutron'])
@@ -400,7 +390,7 @@ class TestOneDatabase:
 
     def test_no_database_is_an_error(self):
         with pytest.raises(exceptions.ConfigError) as caught:
-            services.Services(config.View(cfg.CONF, {
+            services.Services(views.View(cfg.CONF, {
                 'services_of': 'cinder'}), {})
         assert '[database]connection' in str(caught.value)
 
@@ -461,7 +451,7 @@ def test_cells_are_counted_where_they_beat(database, tmp_path, clock):
                 "INSERT INTO cell_mappings VALUES (NULL, :uuid, :uuid, "
                 "'rabbit://nobody/', :where, 0)"), {
                     'uuid': uuid, 'where': where})
-    made = services.Services(config.View(cfg.CONF, {
+    made = services.Services(views.View(cfg.CONF, {
         'services_of': 'nova', 'cells_api_connection': url,
         'fall': '1', 'retry_interval': '0.05'}), {})
     result = made.probe()

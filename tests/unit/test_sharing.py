@@ -1,14 +1,4 @@
-# Licensed under the Apache License, Version 2.0 (the "License"); you may
-# not use this file except in compliance with the License. You may obtain
-# a copy of the License at
-#
-#     http://www.apache.org/licenses/LICENSE-2.0
-#
-# Unless required by applicable law or agreed to in writing, software
-# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
-# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
-# License for the specific language governing permissions and limitations
-# under the License.
+# SPDX-License-Identifier: Apache-2.0
 
 """What workers share: with whom, where, and that nothing else is believed."""
 
@@ -20,11 +10,11 @@ import pathlib
 import pytest
 
 import healthcheck
-from healthcheck import config
+from healthcheck.config import views
 from healthcheck.host import group as group_module
 from healthcheck.host import sharing
 from healthcheck.plugins import database
-from healthcheck import report
+from healthcheck.reports import report
 from tests.unit import wsgi
 
 IDENTITY = 'a' * 64
@@ -274,7 +264,7 @@ def place(tmp_path, conf, monkeypatch):
     monkeypatch.delenv('RUNTIME_DIRECTORY', raising=False)
 
     def find(section=(), text=''):
-        return group_module.find_place(config.View(conf(text), dict(section)))
+        return group_module.find_place(views.View(conf(text), dict(section)))
     return find
 
 
@@ -291,12 +281,12 @@ def test_where(place, monkeypatch):
 def test_no_place_is_logged_and_no_error(conf, caplog, monkeypatch):
     monkeypatch.delenv('RUNTIME_DIRECTORY', raising=False)
     group_module._say_that_no_place_is_known.cache_clear()
-    view = config.View(conf(''), {})
+    view = views.View(conf(''), {})
     for name in ('database', 'message_queue'):
         assert group_module.group_of(view, [name], 4.0) is None
     assert caplog.text.count('state_path') == 1
     caplog.clear()
-    view = config.View(conf(''), {'sharing': 'process', 'state_path': '/a'})
+    view = views.View(conf(''), {'sharing': 'process', 'state_path': '/a'})
     assert group_module.group_of(view, ['database'], 4.0) is None
     assert not caplog.records
 
@@ -304,7 +294,7 @@ def test_no_place_is_logged_and_no_error(conf, caplog, monkeypatch):
 def test_a_host_that_cannot_be_told_from_others(conf, caplog, monkeypatch,
                                                 tmp_path):
     monkeypatch.setattr(group_module, 'boot_id', lambda: '')
-    view = config.View(conf(''), {'state_path': str(tmp_path)})
+    view = views.View(conf(''), {'state_path': str(tmp_path)})
     assert group_module.group_of(view, ['database'], 4.0) is None
     assert 'ProcSubset' in caplog.text
 
@@ -321,7 +311,7 @@ class Test_identity:
     @pytest.fixture
     def identity(self, conf):
         def make(section=(), text=self.text, names=('database',)):
-            view = config.View(conf(text), dict(section))
+            view = views.View(conf(text), dict(section))
             database.Database(view, section)
             return group_module.identity(view, names)
         return make
@@ -371,7 +361,7 @@ class Test_identity:
         def identity():
             conf = cfg.ConfigOpts()
             conf(['--config-dir', str(drop_in)], project='nova')
-            view = config.View(conf, {})
+            view = views.View(conf, {})
             database.Database(view, {})
             return group_module.identity(view, ['database'])
         (drop_in / 'a.conf').write_text(self.text)

@@ -1,14 +1,4 @@
-# Licensed under the Apache License, Version 2.0 (the "License"); you may
-# not use this file except in compliance with the License. You may obtain
-# a copy of the License at
-#
-#     http://www.apache.org/licenses/LICENSE-2.0
-#
-# Unless required by applicable law or agreed to in writing, software
-# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
-# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
-# License for the specific language governing permissions and limitations
-# under the License.
+# SPDX-License-Identifier: Apache-2.0
 
 """What a target of each kind does with its connection."""
 
@@ -30,15 +20,15 @@ import sqlalchemy
 
 from healthcheck import exceptions
 from healthcheck.plugins import base
-from healthcheck.plugins import broker_replies
-from healthcheck.plugins import database_target
-from healthcheck.plugins import dialects
-from healthcheck.plugins import failures
-from healthcheck.plugins import held
-from healthcheck.plugins import mysql_faults
-from healthcheck.plugins import mysql_tls
-from healthcheck.plugins import queue_target
-from healthcheck import report
+from healthcheck.reports import report
+from healthcheck.targets import broker_replies
+from healthcheck.targets import database_target
+from healthcheck.targets import dialects
+from healthcheck.targets import failures
+from healthcheck.targets import held
+from healthcheck.targets import mysql_faults
+from healthcheck.targets import mysql_tls
+from healthcheck.targets import queue_target
 
 
 def target_of(url):

@@ -1,14 +1,4 @@
-# Licensed under the Apache License, Version 2.0 (the "License"); you may
-# not use this file except in compliance with the License. You may obtain
-# a copy of the License at
-#
-#     http://www.apache.org/licenses/LICENSE-2.0
-#
-# Unless required by applicable law or agreed to in writing, software
-# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
-# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
-# License for the specific language governing permissions and limitations
-# under the License.
+# SPDX-License-Identifier: Apache-2.0
 
 """A server that lets no threads run is found out, and said once."""
 
@@ -17,14 +7,14 @@ import types
 
 import pytest
 
+from healthcheck.answers import render
+from healthcheck.answers import switches
 from healthcheck import engine
 from healthcheck.host import group as group_module
 from healthcheck.host import sharing
 from healthcheck.probing import check
 from healthcheck.probing import threads
-from healthcheck import render
-from healthcheck import report
-from healthcheck import switches
+from healthcheck.reports import report
 from tests.unit import world
 
 

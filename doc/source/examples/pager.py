@@ -1,14 +1,4 @@
-# Licensed under the Apache License, Version 2.0 (the "License"); you may
-# not use this file except in compliance with the License. You may obtain
-# a copy of the License at
-#
-#     http://www.apache.org/licenses/LICENSE-2.0
-#
-# Unless required by applicable law or agreed to in writing, software
-# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
-# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
-# License for the specific language governing permissions and limitations
-# under the License.
+# SPDX-License-Identifier: Apache-2.0
 
 """An example of a listener: runs a command when a check fails."""
 
@@ -16,10 +6,10 @@ import subprocess
 
 from oslo_config import cfg
 
-from healthcheck import changes
-from healthcheck import config
+from healthcheck.config import views
 from healthcheck import exceptions
-from healthcheck import report
+from healthcheck.reports import changes
+from healthcheck.reports import report
 
 OPTS = [
     cfg.StrOpt('pager_command', help='The program to run.'),
@@ -27,7 +17,7 @@ OPTS = [
 
 
 class Pager:
-    def __init__(self, view: config.View) -> None:
+    def __init__(self, view: views.View) -> None:
         view.register_opts(OPTS, group='healthcheck')
         self._command = view.healthcheck.pager_command
         if not self._command:

@@ -1,0 +1,157 @@
+# SPDX-License-Identifier: Apache-2.0
+
+"""Who may see the admin's pages: detail, refresh and metrics.
+
+A caller passes from a source range, or with a token that Keystone vouches
+for and the policy likes. Whatever else he says about himself counts for
+nothing.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal, TYPE_CHECKING
+
+from oslo_config import cfg
+from oslo_log import log as logging
+
+from healthcheck.admin.auth import refusals
+from healthcheck.answers import access
+from healthcheck.answers import render
+from healthcheck.config import reading
+from healthcheck.config import redact
+from healthcheck.config import views
+from healthcheck.host import processes
+
+if TYPE_CHECKING:
+    from _typeshed import wsgi
+
+LOG = logging.getLogger(__name__)
+
+Rule = Literal['detail', 'refresh', 'metrics']
+RULES: tuple[Rule, ...] = ('detail', 'refresh', 'metrics')
+
+_GROUP = 'keystone_authtoken'
+# Any of these says how the service authenticates itself to Keystone, without
+# which no token can be checked; "auth_plugin" is the old name of the first.
+_MARKS = ('auth_type', 'auth_plugin', 'auth_section')
+
+
+class Gate:
+    """Lets the right people pass.
+
+    It is made when a section is loaded, and opens nothing then.
+
+    :param view: the configuration; what is wrong goes to its ``problems``
+    """
+
+    def __init__(self, view: views.View) -> None:
+        settings = view.healthcheck
+        self._ranges: dict[Rule, access.Ranges] = {
+            'detail': _ranges(settings, 'detail_source_ranges',
+                              view.problems),
+            'metrics': _ranges(settings, 'metrics_source_ranges',
+                               view.problems)}
+        self._keystone: Keystone | None = None
+        try:
+            self._keystone = _keystone(view)
+        except _NoKeystoneError as exc:
+            closed = [rule for rule in RULES if not self._ranges.get(rule)]
+            LOG.log(exc.level,
+                    'Healthcheck lets nobody see %(closed)s, with the answer '
+                    '404: %(reason)s', {'closed': ', '.join(closed),
+                                        'reason': exc.reason})
+
+    def check(self, environ: wsgi.WSGIEnvironment,
+              rule: Rule) -> render.Page | None:
+        """None for whom ``rule`` lets pass, else the answer to him.
+
+        That is 404 where nobody can pass, 401 without a valid token, 403
+        without the right, and 503 while Keystone cannot be asked or too
+        many others are asking. It waits for Keystone for seconds at most,
+        and raises nothing.
+        """
+        refusal = self._refusal(environ, rule)
+        return None if refusal is None else refusal.page(environ)
+
+    def _refusal(self, environ: wsgi.WSGIEnvironment,
+                 rule: Rule) -> refusals.Refusal | None:
+        ranges = self._ranges.get(rule)
+        if ranges and ranges.hold(environ) and not access.is_forwarded(
+                environ):
+            return None
+        if self._keystone is not None:
+            return self._keystone.refusal(environ, rule)
+        return refusals.FORBIDDEN if ranges else refusals.NOT_FOUND
+
+
+class Keystone:
+    """Asks Keystone who somebody is, and the policy what he may.
+
+    :param conf: private to us
+    :raises Exception: of many kinds, if the configuration is not valid
+    """
+
+    def __init__(self, conf: cfg.ConfigOpts) -> None:
+        # Not at the top: without the extra they are not there.
+        from healthcheck.admin.auth import policies
+        from healthcheck.admin.auth import tokens
+
+        self._tokens = processes.PerProcess(lambda: tokens.Tokens(conf))
+        self._policy = processes.PerProcess(lambda: policies.Policy(conf))
+        # They open nothing yet, and tell now what is wrong with the options.
+        self._tokens.get()
+        self._policy.get()
+
+    def refusal(self, environ: wsgi.WSGIEnvironment,
+                rule: Rule) -> refusals.Refusal | None:
+        """Why ``rule`` does not let a caller pass; None if it does."""
+        outcome = self._tokens.get().identify(environ)
+        if isinstance(outcome, refusals.Refusal):
+            return outcome
+        try:
+            allowed = self._policy.get().allows(rule, outcome.credentials)
+        except Exception as exc:
+            LOG.error('Healthcheck cannot apply the policy: %(type)s: '
+                      '%(error)s', {'type': type(exc).__name__,
+                                    'error': redact.Redactor()(exc)})
+            return refusals.NO_POLICY
+        return None if allowed else refusals.FORBIDDEN
+
+
+class _NoKeystoneError(Exception):
+    """No token can be checked.
+
+    :param level: of the line in the log
+    """
+
+    def __init__(self, reason: str, level: int) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.level = level
+
+
+def _keystone(view: views.View) -> Keystone:
+    if not any(views.service_option(view.service, _GROUP, name)
+               for name in _MARKS):
+        raise _NoKeystoneError(
+            f'no Keystone is configured in [{_GROUP}]', logging.INFO)
+    try:
+        # keystonemiddleware and oslo.policy register options where they
+        # read them, in groups that belong to the service.
+        return Keystone(reading.Private(view.service))
+    except ImportError as exc:
+        raise _NoKeystoneError(
+            f'tokens are checked with the extra [keystone], which is not '
+            f'installed ({exc}): pip install openstack-healthcheck[keystone]',
+            logging.WARNING) from exc
+    except Exception as exc:
+        view.problems.append(
+            f'[{_GROUP}]: {redact.Redactor()(exc)} (allowed: what '
+            f'keystonemiddleware and oslo.policy can use)')
+        raise _NoKeystoneError('its configuration is not valid',
+                               logging.ERROR) from exc
+
+
+def _ranges(settings: Any, option: str, problems: list[str]) -> access.Ranges:
+    return access.Ranges(access.parse_ranges(
+        getattr(settings, option), problems, option))

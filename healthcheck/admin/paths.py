@@ -1,0 +1,187 @@
+# SPDX-License-Identifier: Apache-2.0
+
+"""The admin's pages, behind the door: detail, refresh and metrics.
+
+Nothing in here runs for an anonymous caller: the middleware comes here with
+paths that it does not know.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+import dataclasses
+import http
+import threading
+import time as time_module
+from typing import TYPE_CHECKING
+
+from healthcheck.admin.auth import gate as gate_module
+from healthcheck.admin.views import detail
+from healthcheck.admin.views import formats
+from healthcheck.admin.views import metrics
+from healthcheck.admin.views import statuspage
+from healthcheck.admin.views import timeline
+from healthcheck.answers import render
+from healthcheck.answers import switches as switches_module
+from healthcheck.config import views
+from healthcheck import engine
+from healthcheck.host import processes
+from healthcheck.probing import check
+from healthcheck.probing import rounds
+from healthcheck.reports import report
+
+if TYPE_CHECKING:
+    from _typeshed import wsgi
+
+DETAIL = '/detail'
+REFRESH = '/refresh'
+METRICS = '/metrics'
+
+FORMATS = (render.JSON, render.HTML, render.HEALTH_JSON, render.TEXT)
+"""In the order of preference; the first one is the default."""
+
+_HEADERS: render.Headers = (
+    ('Cache-Control', 'no-store'), ('X-Content-Type-Options', 'nosniff'),
+    ('Cross-Origin-Resource-Policy', 'same-origin'))
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Resource:
+    """One page.
+
+    :param rule: who may see it
+    :param answer: makes the answer to somebody who may
+    """
+
+    rule: gate_module.Rule
+    methods: tuple[str, ...]
+    answer: Callable[[wsgi.WSGIEnvironment], render.Page]
+
+
+class Admin:
+    """Answers for what is below the path and is for admins.
+
+    :param running: gives the engine of this process, started
+    :param switches: what is read per request
+    """
+
+    def __init__(self, running: Callable[[wsgi.WSGIEnvironment],
+                                         engine.Engine],
+                 gate: gate_module.Gate, view: views.View,
+                 policy: check.Policy,
+                 switches: switches_module.Switches) -> None:
+        self._running = running
+        self._gate = gate
+        self._policy = policy
+        self._switches = switches
+        self._options = detail.effective(view)
+        self._waiting = processes.PerProcess(Waiting)
+        self._not_found = render.not_found()
+        self.resources = {
+            DETAIL: Resource('detail', ('GET', 'HEAD'), self._detail),
+            REFRESH: Resource('refresh', ('POST',), self._refresh),
+            METRICS: Resource('metrics', ('GET', 'HEAD'),
+                              metrics.Metrics(running, switches).page)}
+        """By what follows the path."""
+
+    def page(self, path: str, environ: wsgi.WSGIEnvironment) -> render.Page:
+        """The answer to a path that no anonymous caller has a use for."""
+        resource = self.resources.get(path)
+        if resource is None:
+            return self._not_found
+        refusal = self._gate.check(environ, resource.rule)
+        if refusal is not None:
+            # Nobody is told a page that is closed from one that is not there.
+            return (self._not_found if refusal.status.startswith('404')
+                    else refusal)
+        if environ['REQUEST_METHOD'] not in resource.methods:
+            return render.method_not_allowed(resource.methods)
+        return resource.answer(environ)
+
+    def _detail(self, environ: wsgi.WSGIEnvironment) -> render.Page:
+        return self._answer(environ, self._running(environ))
+
+    def _refresh(self, environ: wsgi.WSGIEnvironment) -> render.Page:
+        running = self._running(environ)
+        if self._waiting.get().wait(running.refresh):
+            return self._answer(environ, running)
+        return self._answer(environ, running, http.HTTPStatus.ACCEPTED,
+                            (('Retry-After', '1'),))
+
+    def _answer(self, environ: wsgi.WSGIEnvironment, running: engine.Engine,
+                status: http.HTTPStatus = http.HTTPStatus.OK,
+                headers: render.Headers = ()) -> render.Page:
+        kind = render.prefer(environ.get('HTTP_ACCEPT', ''), FORMATS)
+        document = self._document(environ, running)
+        if kind == render.HTML:
+            body = statuspage.render(
+                document, self._policy.interval,
+                can_refresh='HTTP_X_AUTH_TOKEN' in environ)
+            headers += statuspage.headers()
+        elif kind == render.HEALTH_JSON:
+            body = formats.to_health_json(document)
+            # Its draft ties the status of the answer to that of the service,
+            # section 3.1; the others are for who wants to read the body.
+            if document['status'] == 'fail':
+                status = http.HTTPStatus.SERVICE_UNAVAILABLE
+        elif kind == render.JSON:
+            body = formats.to_json(document)
+        else:
+            body = formats.to_text(document)
+        charset = '' if kind.endswith('json') else '; charset=UTF-8'
+        data = body.encode(errors='replace')
+        return render.Page(f'{status.value} {status.phrase}', (
+            ('Content-Type', kind + charset),
+            ('Content-Length', str(len(data))), *_HEADERS, *headers), (data,))
+
+    def _document(self, environ: wsgi.WSGIEnvironment,
+                  running: engine.Engine) -> detail.Document:
+        state = self._switches.state(environ)
+        shown = running.pages(state)
+        silence = '' if shown.verdicts or not shown.checks else b''.join(
+            shown.ready.pages[render.TEXT].body).decode()
+        moment = timeline.Moment(time_module.monotonic(), time_module.time())
+        # What others published in full may be gone when it is looked for.
+        known = running.known()
+        if known is None and shown.reports.checks is not None:
+            known = report.Report(tuple(shown.reports.checks))
+        return detail.document(
+            detail.Known(known, self._switches.verdicts(state), silence,
+                         detail.name(running.process)),
+            self._policy, self._options, moment)
+
+
+class Waiting:
+    """Lets one caller of a process wait for a round to its end.
+
+    That takes as long as a probe that hangs. If every thread of a worker
+    waited so long, none would be left to answer a balancer; so the others
+    give up a round that has not ended in its first second.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()  # held for as long as it takes to look
+        self._over: threading.Event | None = None
+        self._began_at = 0.0
+
+    def wait(self, refresh: Callable[[], None]) -> bool:
+        """Whether everything was just probed, when this returns.
+
+        :param refresh: has that done, and waits for it
+        """
+        now = time_module.monotonic()
+        with self._lock:
+            other = self._over
+            if other is None:
+                mine = self._over = threading.Event()
+                self._began_at = now
+            patience = self._began_at + rounds.SHARED_FOR - now
+        if other is not None:
+            return patience > 0 and other.wait(patience)
+        try:
+            refresh()
+        finally:
+            with self._lock:
+                self._over = None
+            mine.set()
+        return True

@@ -1,0 +1,196 @@
+# SPDX-License-Identifier: Apache-2.0
+
+"""What an admin is told: one document, from which each format is made.
+
+It is the body of ``application/json``. A time is an object that has it twice,
+as RFC 3339 has it and as seconds from the moment of reading, under
+``age_seconds`` or ``in_seconds``. What is not known is null.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from collections.abc import Mapping
+from collections.abc import Sequence
+import dataclasses
+from typing import Any
+
+from healthcheck.admin.views import timeline
+from healthcheck.answers import render
+from healthcheck.config import redact
+from healthcheck.config import views
+from healthcheck.probing import check as check_module
+from healthcheck.reports import history
+from healthcheck.reports import report
+
+Document = dict[str, Any]
+Moment = timeline.Moment
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Known:
+    """What is known when somebody asks.
+
+    :param found: of all checks; None before there is one
+    :param switched: the verdicts on what is read per request
+    :param silence: what everybody is told in place of verdicts, while there
+        are none
+    :param answering: the process that answers, by its :func:`name`
+    """
+
+    found: report.Report | None
+    switched: Mapping[str, report.Verdict]
+    silence: str
+    answering: Document
+
+
+def document(known: Known, policy: check_module.Policy,
+             options: Mapping[str, Any], moment: Moment) -> Document:
+    """All that is known, judged now.
+
+    :param options: the effective ones, as :func:`effective` returns them
+    """
+    found = known.found
+    checks = found.checks if found is not None else ()
+    own = {check.name: check.verdict(moment.now) for check in checks}
+    status, judged = report.judge([*own.values(), *known.switched.values()])
+    reasons = [verdict.reason for verdict in judged
+               if verdict.weight is status is not report.Status.PASS]
+    if known.silence:
+        status, reasons = report.Status.FAIL, [known.silence]
+    verdicts = {verdict.name: verdict for verdict in judged}
+    since = None if known.silence else timeline.node_since(
+        status, checks, moment)
+    return {
+        'status': status.word,
+        'reason': '; '.join(reasons) or report.OK,
+        'since': _past(since, moment),
+        'time': render.timestamp(moment.time),
+        'answered_by': known.answering,
+        'prober': _process(found.prober if found else None, moment),
+        'refreshed': _at(found.refreshed_at if found else None, moment,
+                         'age_seconds', -1),
+        'detection_seconds': round(policy.detection, 3),
+        'checks': [_check(check, verdicts[check.name], moment)
+                   for check in checks],
+        'switches': [_switch(verdict)
+                     for verdict in known.switched.values()],
+        'configuration': dict(options)}
+
+
+def effective(view: views.View) -> dict[str, Any]:
+    """The options of group ``[healthcheck]`` as they count, less secrets.
+
+    One that is marked as secret is only told to be set; what looks like
+    credentials in any other is masked.
+    """
+    redactor = redact.Redactor()
+    values = vars(view.healthcheck)
+    return {name: redact.MASK if opt.secret and values[name]
+            else _plain(values[name], redactor)
+            for name, opt in sorted(view.options.items())}
+
+
+def _plain(value: Any, redactor: Callable[[object], str]) -> Any:
+    if value is None or isinstance(value, (bool, int, float)):
+        return value
+    if isinstance(value, (list, tuple)):
+        return [_plain(item, redactor) for item in value]
+    return redactor(value)
+
+
+def _check(check: report.CheckReport, verdict: report.Verdict,
+           moment: Moment) -> Document:
+    past = check.history or history.History()
+    running = None if check.started_at is None else (
+        moment.now - check.started_at)
+    return {
+        'name': check.name,
+        'status': verdict.status.word,
+        'reason': verdict.reason,
+        'detail': check.detail,
+        'critical': check.critical,
+        'stale': verdict.stale,
+        'per_worker': check.per_worker,
+        'since': _past(_last(timeline.changes(check, moment)), moment),
+        'judged': {'time': render.timestamp(check.time),
+                   'age_seconds': _seconds(moment.now - check.judged_at)},
+        'latency_seconds': _seconds(check.latency),
+        'running_seconds': _seconds(running),
+        # Until a probe is back, "due_at" is when it is judged overdue.
+        'next_probe': None if running is not None else _at(
+            check.due_at, moment, 'in_seconds', 1),
+        'passes_in_row': check.passes,
+        'fails_in_row': check.fails,
+        'last_passed': _past(past.last_passed, moment),
+        'last_failure': _transition(past.last_failure, moment),
+        'transitions': [_transition(each, moment)
+                        for each in past.transitions],
+        'latencies_seconds': [_seconds(each) for each in past.latencies],
+        'components': [_component(each, moment)
+                       for each in check.components]}
+
+
+def _component(component: report.Component, moment: Moment) -> Document:
+    return {'name': component.name,
+            'status': component.status.word
+            if component.status is not None else None,
+            'disabled': component.disabled,
+            'reason': component.reason,
+            'detail': component.detail,
+            'latency_seconds': _seconds(component.latency),
+            'since': _past(component.since, moment)}
+
+
+def _switch(verdict: report.Verdict) -> Document:
+    return {'name': verdict.name, 'status': verdict.status.word,
+            'reason': verdict.reason, 'critical': verdict.critical}
+
+
+def _process(process: report.Prober | None,
+             moment: Moment) -> Document | None:
+    return None if process is None else {
+        **name(process), 'since': _past(process.since, moment)}
+
+
+def name(process: report.Prober) -> Document:
+    """What an admin finds a process by."""
+    return {'pid': process.pid, 'host': process.host,
+            'program': process.program}
+
+
+def _transition(transition: history.Transition | None,
+                moment: Moment) -> Document | None:
+    return None if transition is None else {
+        'time': render.timestamp(transition.time),
+        'age_seconds': _age(transition.time, moment),
+        'status': transition.status.word, 'reason': transition.reason,
+        'detail': transition.detail}
+
+
+def _past(time: float | None, moment: Moment) -> Document | None:
+    """A time in the past, of which the wall clock's reading is known."""
+    return None if time is None else {
+        'time': render.timestamp(time), 'age_seconds': _age(time, moment)}
+
+
+def _age(time: float, moment: Moment) -> float:
+    # A clock that was put back must not make it come from the future.
+    return round(max(0.0, moment.time - time), 3)
+
+
+def _at(at: float | None, moment: Moment, key: str,
+        sign: int) -> Document | None:
+    """A time that is known on the monotonic clock."""
+    return None if at is None else {
+        'time': render.timestamp(moment.wall(at)),
+        key: round(max(0.0, sign * (at - moment.now)), 3)}
+
+
+def _seconds(value: float | None) -> float | None:
+    """To the tenth of a millisecond: more is noise."""
+    return None if value is None else round(max(0.0, value), 4)
+
+
+def _last(found: Sequence[timeline.Change]) -> float | None:
+    return found[-1][0] if found else None

@@ -1,0 +1,252 @@
+# SPDX-License-Identifier: Apache-2.0
+
+"""The admin's document in formats that are not HTML."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from collections.abc import Iterator
+from collections.abc import Sequence
+import json
+from typing import Any
+
+from healthcheck.admin.views import detail
+
+Document = detail.Document
+
+_SHOWN_TRANSITIONS = 5
+
+_FEW = 20
+"""How many components are each told of in a terminal, well or not."""
+
+WORDS = ('fail', 'warn', 'unknown', 'pass', 'disabled')
+"""What components are, in the order in which an admin wants to see them."""
+
+
+def to_json(document: Document) -> str:
+    return json.dumps(document, indent=2)
+
+
+def to_health_json(document: Document) -> str:
+    """As draft-inadarei-api-health-check-06 has it.
+
+    Each check is an array: the check itself, then its components. What the
+    draft has no name for keeps the one of our JSON, which section 3 allows.
+    """
+    body = {key: value for key, value in document.items()
+            if key not in ('reason', 'checks', 'switches')}
+    if document['status'] != 'pass':
+        body['output'] = document['reason']
+    body['checks'] = {
+        **{check['name']: [_health_check(check), *(
+            _health_object(each, check['judged']['time'])
+            for each in check['components'])]
+           for check in document['checks']},
+        **{switch['name']: [_health_object(switch, None)]
+           for switch in document['switches']}}
+    return json.dumps(body)
+
+
+def _health_check(check: Document) -> Document:
+    taken = ('name', 'status', 'reason', 'detail', 'judged',
+             'latency_seconds', 'components')
+    return {**_measured(check, check['judged']['time']),
+            'age_seconds': check['judged']['age_seconds'],
+            **{key: value for key, value in check.items()
+               if key not in taken}}
+
+
+def _health_object(component: Document, time: str | None) -> Document:
+    """A component, or what is read per request.
+
+    :param time: when it was looked at
+    """
+    found = {'componentId': component['name'], **_measured(component, time)}
+    if component.get('since'):
+        found['since'] = component['since']
+    if component.get('disabled'):
+        found['disabled'] = True
+    return found
+
+
+def _measured(of: Document, time: str | None) -> Document:
+    found: Document = {}
+    # The draft has no word for a status that is not known.
+    if of['status'] is not None:
+        found['status'] = of['status']
+    if of['status'] != 'pass':
+        found['output'] = ': '.join(filter(None, (of['reason'],
+                                                  of.get('detail'))))
+    if of.get('latency_seconds') is not None:
+        found |= {'observedValue': of['latency_seconds'],
+                  'observedUnit': 's'}
+    if time is not None:
+        found['time'] = time
+    return found
+
+
+def to_text(document: Document) -> str:
+    """For a terminal, which must not be told to do anything."""
+    return ''.join(
+        ''.join(c if c.isprintable() else '\N{REPLACEMENT CHARACTER}'
+                for c in line) + '\n' for line in _lines(document))
+
+
+def headline(document: Document) -> str:
+    """The line that says whether the node is out, and since when."""
+    where = 'out of' if document['status'] == 'fail' else 'in'
+    since = document['since']
+    text = f'This node is {where} the balancer'
+    if document['status'] == 'warn':
+        text += ', with a warning'
+    if since:
+        text += f' since {clock(since["time"], document["time"])}'
+    return text
+
+
+def clock(timestamp: str, today: str = '') -> str:
+    """A time as people read it, from an RFC 3339 one in UTC.
+
+    :param today: a time of the day whose date goes without saying
+    """
+    date, _, time = timestamp[:19].partition('T')
+    return f'{time} UTC' if today.startswith(date) else f'{date} {time} UTC'
+
+
+def span(seconds: float) -> str:
+    """How long something is, for people: at most two units.
+
+    >>> span(0.0123), span(3.25), span(10.4), span(250), span(90061)
+    ('12.3 ms', '3.2 s', '10 s', '4 min 10 s', '1 d 1 h')
+    """
+    if seconds < 0.9995:
+        return f'{seconds * 1000:.3g} ms'
+    if seconds < 9.95:
+        return f'{seconds:.2g} s'
+    seconds = round(seconds)
+    if seconds < 60:
+        return f'{seconds} s'
+    for unit, size, lower, lower_size in (
+            ('d', 86400, 'h', 3600), ('h', 3600, 'min', 60),
+            ('min', 60, 's', 1)):
+        if seconds >= size:
+            whole, rest = divmod(seconds, size)
+            rest //= lower_size
+            return f'{whole:.0f} {unit}' + (
+                f' {rest:.0f} {lower}' if rest else '')
+    raise AssertionError(seconds)
+
+
+def ago(seconds: float) -> str:
+    """How long ago something was."""
+    return 'just now' if seconds < 1 else f'{span(seconds)} ago'
+
+
+def worst_first(components: Iterable[Document]) -> list[Document]:
+    """In the order in which an admin wants to see them."""
+    return sorted(components, key=lambda each: (WORDS.index(word(each)),
+                                                each['name']))
+
+
+def word(component: Document) -> str:
+    """Its status, or why it has none."""
+    if component['disabled']:
+        return 'disabled'
+    status: str | None = component['status']
+    return status or 'unknown'
+
+
+def why(component: Document) -> str:
+    """Its reason, where that says more than its word."""
+    reason: str = component['reason']
+    told = word(component)
+    return '' if told == 'pass' or told == reason.lower() else reason
+
+
+def count(components: Iterable[Document]) -> dict[str, int]:
+    """How many of them there are of each word, in the order of words."""
+    found = dict.fromkeys(WORDS, 0)
+    for component in components:
+        found[word(component)] += 1
+    return found
+
+
+def _lines(document: Document) -> Iterator[str]:
+    yield f'{headline(document)}: {document["reason"]}'
+    yield f'Seen at {clock(document["time"])}' + ''.join(
+        f'; probed by process {prober["pid"]} ({prober["program"]}) '
+        f'of {prober["host"]}, answered by {document["answered_by"]["pid"]}'
+        for prober in [document['prober']] if prober)
+    yield ''
+    yield from _table([
+        ('CHECK', 'STATUS', 'FOR', 'IN A ROW', 'LATENCY', 'AGE', 'NEXT',
+         'REASON'),
+        *(_row(check) for check in document['checks']),
+        *((switch['name'], switch['status'].upper(), '', '', '', '', '',
+           switch['reason']) for switch in document['switches'])])
+    for check in document['checks']:
+        yield from _about(check)
+
+
+def _row(check: Document) -> tuple[str, ...]:
+    fails, passes = check['fails_in_row'], check['passes_in_row']
+    running = check['running_seconds']
+    notes = [note for note, holds in (
+        ('stale', check['stale']), ('not critical', not check['critical']),
+        ('of this worker', check['per_worker'])) if holds]
+    return (check['name'], check['status'].upper(),
+            _span(check['since'] and check['since']['age_seconds']),
+            f'{fails} failed' if fails else f'{passes} passed',
+            _span(check['latency_seconds']),
+            _span(check['judged']['age_seconds']),
+            f'running {span(running)}' if running is not None
+            else _span(check['next_probe']
+                       and check['next_probe']['in_seconds']),
+            check['reason'] + (f' ({", ".join(notes)})' if notes else ''))
+
+
+def _about(check: Document) -> Iterator[str]:
+    """What does not fit into a row."""
+    failure = check['last_failure']
+    lines = []
+    if check['detail']:
+        lines.append(f'now: {check["detail"]}')
+    if failure:
+        lines.append(f'last failure: {_event(failure)}')
+    latest = check['transitions'][-_SHOWN_TRANSITIONS:]
+    lines += [_event(each) for each in reversed(latest)]
+    lines += _parts(check['components'])
+    if lines:
+        yield ''
+        yield check['name']
+        yield from (f'  {line}' for line in lines)
+
+
+def _parts(components: Sequence[Document]) -> Iterator[str]:
+    """Those that are not well; of a few, also what is known of the others."""
+    for each in worst_first(components):
+        told = word(each)
+        if told != 'pass' or each['detail'] and len(components) <= _FEW:
+            yield f'{told.upper():8} ' + ': '.join(
+                filter(None, (each['name'], why(each), each['detail'])))
+    if components:
+        yield f'{len(components)} in all: ' + ', '.join(
+            f'{number} {told}' for told, number
+            in count(components).items() if number)
+
+
+def _event(event: Document) -> str:
+    said = event['reason'] + (
+        f' ({event["detail"]})' if event['detail'] else '')
+    return f'{clock(event["time"])}  {event["status"].upper():4}  {said}'
+
+
+def _span(seconds: Any) -> str:
+    return '-' if seconds is None else span(seconds)
+
+
+def _table(rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    widths = [max(map(len, column)) for column in zip(*rows)]
+    for row in rows:
+        yield '  '.join(cell.ljust(width) for cell, width
+                        in zip(row, widths)).rstrip()

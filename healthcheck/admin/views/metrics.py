@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: Apache-2.0
+
+"""The page ``metrics``, for Prometheus.
+
+A scrape that is not 200 is thrown away, and with it the news that something is
+wrong. So that is the answer whatever the report says, or before there is one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+import re
+import time
+from typing import TYPE_CHECKING
+
+from oslo_log import log as logging
+
+from healthcheck.admin.views import timeline
+from healthcheck.answers import render
+from healthcheck.answers import switches as switches_module
+from healthcheck import engine
+
+if TYPE_CHECKING:
+    from _typeshed import wsgi
+
+LOG = logging.getLogger(__name__)
+
+OPENMETRICS = 'application/openmetrics-text'
+
+# Of a media range: Prometheus names versions, of which there is one here.
+_PARAMETER = re.compile(r';(?!\s*q=)[^;,]*', re.IGNORECASE)
+
+
+class Metrics:
+    """Makes the page.
+
+    prometheus-client is imported when somebody first asks. Its global
+    registry is not used: what a service has in there is its own.
+
+    :param started: gives the engine of this process
+    :param switches: what is read per request
+    """
+
+    def __init__(self, started: Callable[[wsgi.WSGIEnvironment],
+                                         engine.Engine],
+                 switches: switches_module.Switches) -> None:
+        self._started = started
+        self._switches = switches
+        self._complained = False
+
+    def page(self, environ: wsgi.WSGIEnvironment) -> render.Page:
+        try:
+            from healthcheck.admin.views import collector
+        except ImportError as exc:
+            self._complain(exc)
+            return render.not_found()
+        running = self._started(environ)
+        state = self._switches.state(environ)
+        # Of a worker that has not yet looked at itself, the rest is known.
+        found = running.known() or running.pages(state).reports.shared
+        known = collector.Known(found, self._switches.verdicts(state),
+                                running.shared)
+        moment = timeline.Moment(time.monotonic(), time.time())
+        accept = _PARAMETER.sub('', environ.get('HTTP_ACCEPT', ''))
+        content_type, body = collector.written(
+            collector.Collector(known, moment),
+            render.prefer(accept, (render.TEXT, OPENMETRICS)) == OPENMETRICS)
+        return render.Page('200 OK', (
+            ('Content-Type', content_type),
+            ('Content-Length', str(len(body))),
+            ('Cache-Control', 'no-store'),
+            ('X-Content-Type-Options', 'nosniff')), (body,))
+
+    def _complain(self, exc: ImportError) -> None:
+        if not self._complained:
+            self._complained = True
+            LOG.warning('Healthcheck answers metrics with 404: they are made '
+                        'with the extra [metrics], which is not installed '
+                        '(%s): pip install openstack-healthcheck[metrics]',
+                        exc)

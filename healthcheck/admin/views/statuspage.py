@@ -1,0 +1,148 @@
+# SPDX-License-Identifier: Apache-2.0
+
+"""The admin's document as a page for people.
+
+It is one answer that asks for nothing else: style and script are in it, and
+the Content-Security-Policy lets nothing run but these two, by their digests.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Sequence
+import datetime
+import functools
+import hashlib
+from typing import Any
+
+import jinja2
+import markupsafe
+
+from healthcheck.admin.views import detail
+from healthcheck.admin.views import formats
+from healthcheck.answers import render as render_module
+
+Document = detail.Document
+
+# Seconds that the timelines can reach back, and what to call that.
+_WINDOWS = ((900, '15 min'), (3600, '1 h'), (21600, '6 h'), (86400, '24 h'),
+            (604800, '7 d'))
+
+_HEIGHTS = {'pass': 6, 'warn': 14, 'fail': 24}
+_WIDTH, _SHORTEST = 600.0, 3.0
+_SPARK_WIDTH, _SPARK_HEIGHT = 120.0, 24.0
+
+
+@functools.cache
+def headers() -> render_module.Headers:
+    """What a browser may do with the page: next to nothing."""
+    return (
+        ('Content-Security-Policy', '; '.join((
+            "default-src 'none'", f"script-src '{_digest('status.js')}'",
+            f"style-src '{_digest('status.css')}'", 'img-src data:',
+            "connect-src 'self'", "base-uri 'none'", "form-action 'none'",
+            "frame-ancestors 'none'"))),
+        ('Referrer-Policy', 'no-referrer'),
+        ('X-Frame-Options', 'DENY'))
+
+
+def render(document: Document, interval: float, can_refresh: bool) -> str:
+    """The page.
+
+    :param interval: seconds after which it asks for a new one
+    :param can_refresh: whether the browser sends what a refresh asks for
+    """
+    ago, window = _window(document)
+    return _template().render(
+        document=document, interval=max(1.0, interval),
+        can_refresh=can_refresh, headline=formats.headline(document),
+        ago=ago, window=window)
+
+
+def sparkline(latencies: Sequence[float]) -> str:
+    """The points of a line through ``latencies``, the oldest first.
+
+    The height is that of the greatest one.
+    """
+    top = max(latencies, default=0) or 1.0
+    step = _SPARK_WIDTH / max(1, len(latencies) - 1)
+    return ' '.join(
+        f'{index * step:.1f},{_SPARK_HEIGHT * (1 - value / top) + 1:.1f}'
+        for index, value in enumerate(latencies))
+
+
+def segments(check: Document, now: str, seconds: float) -> list[
+        dict[str, Any]]:
+    """The bars of a timeline: what the check was, and how long.
+
+    :param now: where it ends, an RFC 3339 time
+    :param seconds: how long it is
+    """
+    events = [(_age(each['time'], now), each['status'])
+              for each in check['transitions']]
+    since = check['since']
+    if since and events and events[-1][1] != check['status']:
+        events.append((_age(since['time'], now), check['status']))
+    ends = [*(age for age, _ in events[1:]), 0.0]
+    found = []
+    for (began, status), ended in zip(events, ends):
+        left = _WIDTH * (1 - min(began, seconds) / seconds)
+        right = _WIDTH * (1 - min(ended, seconds) / seconds)
+        if ended <= seconds:
+            width = max(_SHORTEST, right - left)
+            found.append({'status': status, 'height': _HEIGHTS[status],
+                          'x': f'{min(left, _WIDTH - width):.1f}',
+                          'width': f'{width:.1f}'})
+    return found
+
+
+def _window(document: Document) -> tuple[str, int]:
+    """How far all timelines reach back: they are to be compared."""
+    oldest = max((_age(check['transitions'][0]['time'], document['time'])
+                  for check in document['checks'] if check['transitions']),
+                 default=0.0)
+    for seconds, name in _WINDOWS:
+        if oldest <= seconds:
+            return name, seconds
+    return name, seconds
+
+
+def _age(timestamp: str, now: str) -> float:
+    then, today = (datetime.datetime.fromisoformat(each.removesuffix('Z'))
+                   for each in (timestamp, now))
+    return max(0.0, (today - then).total_seconds())
+
+
+@functools.cache
+def _part(name: str) -> str:
+    environment = _environment()
+    assert environment.loader is not None
+    return environment.loader.get_source(environment, name)[0]
+
+
+def _digest(name: str) -> str:
+    """What the Content-Security-Policy calls a style or a script."""
+    digest = hashlib.sha256(_part(name).encode()).digest()
+    return f'sha256-{base64.b64encode(digest).decode()}'
+
+
+@functools.cache
+def _environment() -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader(__package__), autoescape=True,
+        undefined=jinja2.StrictUndefined, trim_blocks=True,
+        lstrip_blocks=True)
+    environment.filters.update(
+        ago=formats.ago, span=formats.span, clock=formats.clock,
+        worst_first=formats.worst_first, word=formats.word,
+        why=formats.why, sparkline=sparkline)
+    return environment
+
+
+@functools.cache
+def _template() -> jinja2.Template:
+    tools: dict[str, Any] = {
+        'segments': segments, 'count': formats.count,
+        'style': markupsafe.Markup(_part('status.css')),
+        'script': markupsafe.Markup(_part('status.js'))}
+    return _environment().get_template('status.html', globals=tools)

@@ -1,0 +1,140 @@
+# SPDX-License-Identifier: Apache-2.0
+
+"""What is read per request, because a change of it must act at once.
+
+These are the file switches, with which a node is drained, and what a wrapper
+of the door adds. The file switches answer to the names and options of
+oslo.middleware's file plugins and give the same reasons. Those plugins
+themselves cannot be asked at each request: they log at each call, and read
+the configuration at each call.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from collections.abc import Mapping
+from collections.abc import Sequence
+import os
+from typing import Any, TYPE_CHECKING
+
+from oslo_log import log as logging
+
+from healthcheck.probing import guard
+from healthcheck.reports import report
+
+if TYPE_CHECKING:
+    from _typeshed import wsgi
+
+LOG = logging.getLogger(__name__)
+
+DISABLED = 'DISABLED BY FILE'
+MISSING = 'FILE PATH MISSING'
+
+Switch = Callable[['wsgi.WSGIEnvironment'], str]
+"""Tells the reason to be out, or ``OK``."""
+
+
+def _exists(path: str) -> bool:
+    # os.path.exists raises and catches when there is nothing, which is the
+    # common case here and costs more than all the rest of a request.
+    return os.access(path, os.F_OK)
+
+
+def _disable_by_file(settings: Any, problems: list[str]) -> Switch:
+    path = settings.disable_by_file_path
+    if not path:
+        LOG.warning('Healthcheck disable_by_file has no effect: '
+                    'disable_by_file_path is not set')
+        return lambda environ: report.OK
+    return lambda environ: DISABLED if _exists(path) else report.OK
+
+
+def _disable_by_files_ports(settings: Any, problems: list[str]) -> Switch:
+    paths = {}
+    for entry in settings.disable_by_file_paths:
+        port, colon, path = entry.strip().partition(':')
+        if port.isdecimal() and path:
+            paths[port] = path
+        elif entry.strip():
+            problems.append(f'disable_by_file_paths = {entry!r}: not of the '
+                            f'form port:path (allowed: 8774:/run/drain)')
+    if not paths:
+        LOG.warning('Healthcheck disable_by_files_ports has no effect: '
+                    'disable_by_file_paths is not set')
+
+    def switch(environ: wsgi.WSGIEnvironment) -> str:
+        path = paths.get(environ.get('SERVER_PORT', ''))
+        return DISABLED if path and _exists(path) else report.OK
+    return switch
+
+
+def _enable_by_files(settings: Any, problems: list[str]) -> Switch:
+    paths = [path.strip() for path in settings.enable_by_file_paths]
+    if not paths:
+        LOG.warning('Healthcheck enable_by_files has no effect: '
+                    'enable_by_file_paths is not set')
+
+    def switch(environ: wsgi.WSGIEnvironment) -> str:
+        for path in paths:
+            if not _exists(path):
+                return MISSING
+        return report.OK
+    return switch
+
+
+KINDS: dict[str, Callable[[Any, list[str]], Switch]] = {
+    'disable_by_file': _disable_by_file,
+    'disable_by_files_ports': _disable_by_files_ports,
+    'enable_by_files': _enable_by_files,
+}
+
+State = tuple[str, ...]
+"""The reason of each switch, in the order of ``Switches.names``."""
+
+
+class Switches:
+    """The checks of a section that are read per request.
+
+    :param names: the file switches; each is a key of KINDS
+    :param settings: the values of group ``[healthcheck]``
+    :param problems: where to add what is wrong with them
+    :param more: further ones, by name, which is also the label of their
+        reasons
+    """
+
+    def __init__(self, names: Sequence[str], settings: Any,
+                 problems: list[str],
+                 more: Mapping[str, Switch] | None = None) -> None:
+        more = more or {}
+        self.names = (*names, *more)
+        self._labels = {name: name.upper() for name in more}
+        self._noncritical = frozenset(settings.noncritical)
+        self._switches = [*(KINDS[name](settings, problems)
+                            for name in names),
+                          *(guard.switch(name, switch)
+                            for name, switch in more.items())]
+        self._last: State = (report.OK,) * len(self.names)
+
+    def state(self, environ: wsgi.WSGIEnvironment) -> State:
+        """What they say now; a change of it is logged once."""
+        if not self._switches:
+            return ()
+        state = tuple([switch(environ) for switch in self._switches])
+        if state != self._last:
+            self._log_change(state)
+        return state
+
+    def verdicts(self, state: State) -> dict[str, report.Verdict]:
+        return {name: report.Verdict.of(
+            name, report.Status.PASS if reason == report.OK
+            else report.Status.FAIL, reason,
+            label=self._labels.get(name, ''),
+            critical=name not in self._noncritical)
+            for name, reason in zip(self.names, state)}
+
+    def _log_change(self, state: State) -> None:
+        before, self._last = self._last, state
+        for name, was, reason in zip(self.names, before, state):
+            if reason != was:
+                LOG.warning('Healthcheck %(check)s: %(was)s -> %(reason)s',
+                            {'check': name, 'was': was, 'reason': reason})

@@ -1,0 +1,101 @@
+# SPDX-License-Identifier: Apache-2.0
+
+"""From names in an option to what is installed under them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from collections.abc import Sequence
+import contextlib
+import difflib
+import functools
+import hashlib
+from importlib import metadata
+import pathlib
+import sys
+from typing import Any
+
+import stevedore
+from stevedore import extension
+
+from healthcheck.config import redact
+from healthcheck.reports import lines
+
+_OURS = 'openstack-healthcheck'
+
+
+def load(namespace: str, option: str, kind: str, names: Sequence[str],
+         problems: list[str]) -> dict[str, Any]:
+    """What the entry points of those names refer to, in their order.
+
+    :param option: in which the names stand
+    :param kind: what they are the names of, for errors
+    :param problems: gets a line for each that cannot be had
+    """
+    failed: dict[str, BaseException] = {}
+
+    def note(manager: object, entry: Any, exc: BaseException) -> None:
+        failed[entry.name] = exc
+
+    def report_missing(missing: Iterable[str]) -> None:
+        # stevedore counts those that failed to load among the missing.
+        problems.extend(_no_such(namespace, option, kind, name)
+                        for name in sorted({*missing} - failed.keys()))
+    found: dict[str, Any] = {}
+    for name in names:
+        # One by one: stevedore lets some exceptions out, SystemExit too.
+        try:
+            manager: Any = stevedore.NamedExtensionManager(
+                namespace, [name], on_load_failure_callback=note,
+                on_missing_entrypoints_callback=report_missing)
+            found.update((ext.name, ext.plugin) for ext in manager)
+        except KeyboardInterrupt:
+            raise
+        except BaseException as exc:
+            failed[name] = exc
+    problems.extend(cannot_load(option, name, exc)
+                    for name, exc in failed.items())
+    return found
+
+
+def cannot_load(option: str, name: str, exc: BaseException) -> str:
+    """What is said of one that is there, and of no use."""
+    kind = lines.kind_of(exc).removeprefix('builtins.')
+    return (f'{option} = {name!r}: cannot be loaded: {kind}: '
+            f'{redact.Redactor()(exc)}')
+
+
+@functools.cache
+def is_ours(module: str) -> bool:
+    """Whether a module belongs to this package."""
+    return module.partition('.')[0] == __name__.partition('.')[0]
+
+
+def version_of(module: str) -> str:
+    """Which version of a module this is, for a comparison.
+
+    That of its distribution, and a digest of the module itself, which a
+    deployer may edit without giving it another version.
+    """
+    package = module.partition('.')[0]
+    names = [_OURS] if is_ours(module) else (
+        metadata.packages_distributions().get(package, []))
+    versions = []
+    for name in sorted({*names}):
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            versions.append(f'{name} {metadata.version(name)}')
+    path = getattr(sys.modules.get(module), '__file__', None)
+    if path is not None:
+        with contextlib.suppress(OSError):
+            versions.append(hashlib.sha256(
+                pathlib.Path(path).read_bytes()).hexdigest())
+    return ' '.join(versions)
+
+
+def _no_such(namespace: str, option: str, kind: str, name: str) -> str:
+    known = sorted({entry.name for entry in extension.ExtensionManager(
+        namespace, invoke_on_load=False).list_entry_points()})
+    near = difflib.get_close_matches(name, known, 1)
+    return (f'{option} = {name!r}: there is no such {kind}'
+            + (f'; did you mean {near[0]}?' if near else '')
+            + f' (installed: {", ".join(known)})')

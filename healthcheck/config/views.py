@@ -1,0 +1,257 @@
+# SPDX-License-Identifier: Apache-2.0
+
+"""What a section of a paste file and the service's configuration say.
+
+A paste section's options count for that section alone. oslo.middleware
+writes them into the shared ``cfg.CONF``, where the next section inherits
+them; here they stay in a view that plugins get in place of the service's
+configuration, and nothing is ever written to that one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from collections.abc import Mapping
+import contextlib
+import difflib
+import math
+import types
+from typing import Any
+
+from oslo_config import cfg
+
+from healthcheck.config import entrypoints
+from healthcheck.config import opts
+from healthcheck.config import reading
+from healthcheck import exceptions
+
+# What oslo.middleware reads in a section to find the service's configuration.
+PROJECT_KEYS = ('oslo_config_project', 'oslo_config_file',
+                'oslo_config_program')
+
+
+def service_conf(section: Mapping[str, Any]) -> cfg.ConfigOpts:
+    """The service's configuration, found the way oslo.middleware finds it.
+
+    That is ``cfg.CONF``, unless the section names a project.
+    """
+    if 'oslo_config_project' not in section:
+        return cfg.CONF
+    conf = cfg.ConfigOpts()
+    files = section.get('oslo_config_file')
+    conf([], project=section['oslo_config_project'],
+         prog=section.get('oslo_config_program'),
+         default_config_files=[files] if files else None,
+         validate_default_values=True)
+    return conf
+
+
+class View:
+    """The service's configuration as one section sees it.
+
+    It stands in for a ``ConfigOpts`` where a plugin wants one: group
+    ``healthcheck`` answers from the section first, everything else is the
+    service's.
+
+    :ivar healthcheck: the values of the group, resolved once, so that
+        reading one costs an attribute access
+    :ivar private: what a library gets in place of the service's
+        configuration, if it registers options where it reads them
+    :ivar problems: what is wrong so far, a line for each thing
+    :ivar notes: what the probes are made from, apart from the group
+    :ivar foreign: whether a plugin of others has it: what that reads, and
+        where, cannot be noted
+    """
+
+    def __init__(self, conf: cfg.ConfigOpts,
+                 section: Mapping[str, Any]) -> None:
+        self.service = conf
+        self.section = dict(section)
+        self.healthcheck = types.SimpleNamespace()
+        self.private = reading.Private(conf)
+        self.problems: list[str] = []
+        self.notes: dict[str, str] = {}
+        self.foreign = False
+        self._known: dict[str, cfg.Opt] = {}
+        self.register_opts(opts.all_opts(), group=opts.GROUP)
+
+    @property
+    def options(self) -> Mapping[str, cfg.Opt]:
+        """Every option of group ``healthcheck`` that is read, by name."""
+        return types.MappingProxyType(self._known)
+
+    @property
+    def project(self) -> str | None:
+        """The service's name for oslo.config; None if it is not known."""
+        return (self.section.get('oslo_config_project')
+                or vars(self.service).get('project'))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.service, name)
+
+    def __getitem__(self, name: str) -> Any:
+        return getattr(self, name)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.service
+
+    def register_opt(self, opt: cfg.Opt, group: Any = None,
+                     **kwargs: Any) -> bool:
+        registered = False
+        with contextlib.suppress(cfg.DuplicateOptError):
+            # A service that has one of that name of its own is left it; its
+            # value is what the operator means by the name.
+            registered = self.service.register_opt(opt, group=group, **kwargs)
+        if str(getattr(group, 'name', group)) == opts.GROUP:
+            self._known[opt.dest] = opt
+            setattr(self.healthcheck, opt.dest, self._resolve(opt))
+        return bool(registered)
+
+    def register_opts(self, opts: Iterable[cfg.Opt], group: Any = None,
+                      **kwargs: Any) -> None:
+        for opt in opts:
+            self.register_opt(opt, group=group, **kwargs)
+
+    def set_override(self, name: str, override: Any,
+                     group: Any = None) -> None:
+        """Do nothing: what a plugin wants set here is the section's value.
+
+        oslo.middleware's plugins copy their section into the configuration
+        before they read it; the view answers from the section anyway.
+        """
+
+    def note(self, name: str, value: object) -> None:
+        """Note what a probe is made from: workers share if it is the same.
+
+        What is read with :func:`service_option` is noted there.
+
+        :param value: has a ``str`` that is the same in each process
+        """
+        self.notes[name] = str(value)
+
+    def note_options(self, group: str | None,
+                     options: Iterable[cfg.Opt]) -> None:
+        """Note what the service sets of options that a library reads.
+
+        :raises healthcheck.exceptions.ConfigError: if one refers to an
+            option that is not set
+        """
+        private = reading.Private(self.service)
+        for opt in options:
+            with contextlib.suppress(ValueError):  # the library will say so
+                self._read(private, group, opt)
+
+    def note_plugin(self, name: str, kind: Any) -> None:
+        """Note which code a plugin is: another version may find another.
+
+        :param name: what it is called in an option
+        :param kind: its class
+        """
+        module = getattr(kind, '__module__', '')
+        self.note(f'plugin {name}', (
+            module, getattr(kind, '__qualname__', ''),
+            entrypoints.version_of(module)))
+        if not entrypoints.is_ours(module):
+            self.foreign = True
+
+    def reject_unknown(self, names: Iterable[str], *,
+                       foreign: bool = False) -> None:
+        """Note each of ``names`` that no option has.
+
+        :param foreign: whether plugins of others are loaded; what looks
+            like no option of ours may then be one of theirs
+        """
+        for name in names:
+            if name in self._known or name in PROJECT_KEYS:
+                continue
+            near = difflib.get_close_matches(name, self._known, 1, 0.8)
+            if near or not foreign:
+                self.problems.append(
+                    f'{name}: there is no such option' + (
+                        f'; did you mean {near[0]}?' if near else ''))
+
+    def check(self) -> None:
+        """:raises exceptions.ConfigError: if anything is wrong."""
+        if self.problems:
+            raise exceptions.ConfigError(self.problems)
+
+    def _read(self, private: reading.Private, group: str | None,
+              opt: cfg.Opt) -> Any:
+        """The value of a service's option, which is noted."""
+        value, where = reading.option(private, group, opt)
+        # Not a default in code: whether the service has registered it by now
+        # makes no difference to what is probed.
+        if reading.is_configured(where):
+            self.note(spelt(group, opt.dest), value)
+        return value
+
+    def _resolve(self, opt: cfg.Opt) -> Any:
+        """The section's value, else the service's, else the default."""
+        own = opt.dest in self.section
+        told = value = self.section.get(opt.dest)
+        try:
+            value = (opt.type(told) if own else
+                     reading.option(reading.Private(self.service),
+                                    opts.GROUP, opt)[0])
+            if isinstance(value, float) and not math.isfinite(value):
+                raise ValueError('Should be a finite number')
+            return value
+        except exceptions.ConfigError as exc:
+            self.problems.extend(exc.problems)
+        except ValueError as exc:
+            self.problems.append(_not_valid(opt, told, exc) if own else
+                                 self._not_valid(opt, value, exc))
+        return opt.default
+
+    def _not_valid(self, opt: cfg.Opt, value: Any, exc: ValueError) -> str:
+        """What is said of a value that the service's configuration has."""
+        told, place = reading.text(self.service, opts.GROUP, opt.dest)
+        if told is not None:
+            value = told
+            try:
+                opt.type(told)
+            except ValueError as shorter:
+                exc = shorter
+        where = f'[{opts.GROUP}]'
+        if place and place.location is cfg.Locations.environment:
+            where = f'${place.detail}'
+        return _not_valid(opt, value, exc, f' in {where}')
+
+
+def _not_valid(opt: cfg.Opt, value: Any, exc: ValueError,
+               where: str = '') -> str:
+    return (f'{opt.dest} = {"***" if opt.secret else repr(value)}{where}: '
+            f'{"not valid" if opt.secret else exc} '
+            f'(allowed: {_allowed(opt)})')
+
+
+def _allowed(opt: cfg.Opt) -> str:
+    least = getattr(opt.type, 'min', None)
+    most = getattr(opt.type, 'max', None)
+    if least is not None and most is not None:
+        return f'{least:g} to {most:g}'
+    return str(opt.type).lower()
+
+
+def service_option(conf: Any, group: str | None, name: str, *,
+                   multi: bool = False) -> Any:
+    """The value of an option that belongs to the service; None if unset.
+
+    Where the service has not registered it, for example because its database
+    layer is not loaded yet, it is read as text, from all that the service
+    reads. A view notes it.
+
+    :param multi: whether the option may be set many times
+    :raises ValueError: if the value is not what the service has registered
+    :raises healthcheck.exceptions.ConfigError: if it refers to an option
+        that is not set
+    """
+    opt = (cfg.MultiStrOpt if multi else cfg.StrOpt)(name)
+    if isinstance(conf, View):
+        return conf._read(reading.Private(conf.service), group, opt)
+    return reading.option(reading.Private(conf), group, opt)[0]
+
+
+def spelt(group: str | None, name: str) -> str:
+    """An option as it is called in errors."""
+    return f'[{group or "DEFAULT"}]{name}'

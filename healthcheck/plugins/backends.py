@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: Apache-2.0
+
+"""From the names in ``backends`` to what is run; everything checked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from healthcheck.answers import switches
+from healthcheck.config import entrypoints
+from healthcheck.config import opts
+from healthcheck.config import views
+from healthcheck import exceptions
+from healthcheck.plugins import base
+from healthcheck.plugins import foreign
+from healthcheck.probing import guard
+
+NAMESPACE = 'oslo.middleware.healthcheck'
+RESERVED = ('live', 'ready', 'detail', 'refresh', 'metrics')
+_EXCLUSIVE = {'disable_by_file', 'enable_by_files'}
+
+
+class Backends:
+    """The checks that a section configures.
+
+    What is wrong is added to ``view.problems``, so that all of it comes in
+    one error; nothing is opened.
+
+    :param more: further checks that are read per request, by name; their
+        lines come last
+    :ivar names: the checks in their order, repeated ones included
+    :ivar foreign: whether any of them comes from others
+    :ivar probed: whether there are probes that workers can share
+    """
+
+    def __init__(self, view: views.View,
+                 more: Mapping[str, switches.Switch] | None = None) -> None:
+        self._view = view
+        self.names = [name.strip() for name in view.healthcheck.backends
+                      if name.strip()]
+        self._check_names(more or {})
+        self.switches = switches.Switches(
+            [name for name in dict.fromkeys(self.names)
+             if name in switches.KINDS], view.healthcheck, view.problems,
+            more)
+        self._plugins = entrypoints.load(
+            NAMESPACE, 'backends', 'plugin',
+            [name for name in dict.fromkeys(self.names)
+             if name not in switches.KINDS and name not in RESERVED
+             and name not in (more or {})], view.problems)
+        self.names += more or {}
+        self.foreign = False
+        probes = self.make_probes(0)
+        self.probed = any(not probe.per_worker for probe in probes)
+        view.problems.extend(base.policy_problems(
+            base.policy_of(view.healthcheck)))
+
+    def make_probes(self, server_port: int) -> list[guard.Guarded]:
+        """Fresh probes, for one process.
+
+        :param server_port: what plugins of others are told
+        """
+        return [self._make(name, plugin, server_port)
+                for name, plugin in self._plugins.items()]
+
+    def _make(self, name: str, plugin: Any,
+              server_port: int) -> guard.Guarded:
+        problems = self._view.problems
+        self._view.note_plugin(name, plugin)
+        try:
+            made = plugin(self._view, self._view.section)
+            if not isinstance(made, base.ProbePlugin):
+                self.foreign = True
+                made = foreign.ForeignProbe(name, made, server_port)
+            return guard.Guarded(name, made)
+        except KeyboardInterrupt:
+            raise
+        except BaseException as exc:  # SystemExit is no Exception
+            self.foreign = True
+            found = (exc.problems if isinstance(exc, exceptions.ConfigError)
+                     else [entrypoints.cannot_load('backends', name, exc)])
+            problems.extend(p for p in found if p not in problems)
+            return guard.unusable(name, exc)
+
+    def _check_names(self, more: Mapping[str, switches.Switch]) -> None:
+        problems = self._view.problems
+        for name in more:
+            if name in self.names:
+                problems.append(
+                    f'backends = {name!r}: a check of that name is there '
+                    f'already, and needs no backend')
+        for name in RESERVED:
+            if name in self.names:
+                problems.append(
+                    f'backends = {name!r}: a check cannot have the name of '
+                    f'a page below the path (reserved: '
+                    f'{", ".join(RESERVED)})')
+        if _EXCLUSIVE.issubset(self.names):
+            problems.append('backends: disable_by_file and enable_by_files '
+                            'exclude each other; keep one of them')
+        for name in self._view.healthcheck.noncritical:
+            if name not in (*self.names, *more, *opts.NONCRITICAL):
+                problems.append(
+                    f'noncritical = {name!r}: there is no such check '
+                    f'(backends: {", ".join(self.names) or "none"})')

@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: Apache-2.0
+
+"""What has been of a check: kept for admins and metrics, read by no judge."""
+
+from __future__ import annotations
+
+import bisect
+import dataclasses
+
+from healthcheck.reports import status as status_module
+
+Status = status_module.Status
+
+_KEPT_TRANSITIONS = 20
+_KEPT_LATENCIES = 60
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Transition:
+    """A check came to a status. ``time`` is seconds since the epoch."""
+
+    time: float
+    status: Status
+    reason: str
+    detail: str = ''
+
+
+BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
+           30.0)
+"""Upper bounds of the histogram of durations, in seconds; a last one has
+none."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class History:
+    """What has been of a check, for admins and metrics.
+
+    :param transitions: the latest ones, the last one last
+    :param last_failure: the last time it was not well, kept when it is
+    :param last_passed: when a probe last found it well, in seconds since the
+        epoch
+    :param latencies: of the latest probes that ended, in seconds
+    :param counts: probes that ended, by :data:`BUCKETS` of their duration
+    :param seconds: how long they all took
+    :param passes: probes that found it well, slow ones included
+    :param fails: probes that failed, and overdue ones as often as counted
+    :param changes: transitions there have been
+    """
+
+    transitions: tuple[Transition, ...] = ()
+    last_failure: Transition | None = None
+    last_passed: float | None = None
+    latencies: tuple[float, ...] = ()
+    counts: tuple[int, ...] = (0,) * (len(BUCKETS) + 1)
+    seconds: float = 0.0
+    passes: int = 0
+    fails: int = 0
+    changes: int = 0
+
+    def probed(self, passed: bool, latency: float, time: float) -> History:
+        """A probe has ended, ``latency`` seconds after it began."""
+        counts = list(self.counts)
+        counts[bisect.bisect_left(BUCKETS, latency)] += 1
+        return dataclasses.replace(
+            self, counts=tuple(counts), seconds=self.seconds + latency,
+            latencies=(*self.latencies, latency)[-_KEPT_LATENCIES:],
+            last_passed=time if passed else self.last_passed,
+            passes=self.passes + passed)
+
+    def failed(self, transition: Transition) -> History:
+        """A failure was counted."""
+        return dataclasses.replace(self, last_failure=transition,
+                                   fails=self.fails + 1)
+
+    def changed(self, transition: Transition) -> History:
+        """The status has changed to that of ``transition``."""
+        return dataclasses.replace(
+            self, transitions=(*self.transitions,
+                               transition)[-_KEPT_TRANSITIONS:],
+            changes=self.changes + 1)
+
+    @property
+    def since(self) -> float | None:
+        """When the check came to its status, in seconds since the epoch."""
+        return self.transitions[-1].time if self.transitions else None

@@ -1,0 +1,22 @@
+# SPDX-License-Identifier: Apache-2.0
+
+"""How well something is."""
+
+from __future__ import annotations
+
+import enum
+
+
+class Status(enum.IntEnum):
+    """How well something is, in the order of severity.
+
+    The words are those of draft-inadarei-api-health-check-06, section 3.
+    """
+
+    PASS = 0
+    WARN = 1
+    FAIL = 2
+
+    @property
+    def word(self) -> str:
+        return self.name.lower()

@@ -1,0 +1,169 @@
+# SPDX-License-Identifier: Apache-2.0
+
+"""One database, and the connection that it is probed over."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import sqlalchemy
+from sqlalchemy import engine
+from sqlalchemy import event
+from sqlalchemy import exc as sa_exc
+from sqlalchemy import pool
+
+from healthcheck.config import redact
+from healthcheck import exceptions
+from healthcheck.reports import report
+from healthcheck.targets import connected
+from healthcheck.targets import dialects
+from healthcheck.targets import failures
+
+BOUND = 0.8
+"""The part of a check's timeout that a driver may wait: so the thread comes
+back by itself, and with a reason."""
+
+
+class DatabaseTarget(connected.Connected):
+    """Probes a database over one connection of its own.
+
+    Not through the service's engine facade: its first connect holds a lock
+    for up to 10 tries of 10 seconds.
+
+    :param url_text: the URL, as SQLAlchemy has it
+    :param option: where the URL comes from, for an error
+    :param bound: seconds that a connect, a read or a statement may take
+    :param tolerance: what counts as well all the same
+    :param also: called with the connection each time that the database was
+        found well. Its statements are bounded like the probe's, and rolled
+        back; what it raises is a failure of the probe.
+    :ivar also: the same; it may be set at any time
+    :raises exceptions.ConfigError: without the URL, which is secret
+    """
+
+    def __init__(self, url_text: str, *, option: str, bound: float,
+                 tolerance: dialects.Tolerance,
+                 also: Callable[[sqlalchemy.Connection], None] | None = None,
+                 ) -> None:
+        super().__init__(bound)
+        self.also = also
+        self._tolerance = tolerance
+        self._redact = redact.Redactor(url_text)
+        self._connection: sqlalchemy.Connection | None = None
+        url = _parse(option, url_text)
+        self._dialect = dialects.of(url, bound)
+        try:
+            self._sa_engine = sqlalchemy.create_engine(
+                url, poolclass=pool.NullPool,
+                connect_args=self._dialect.connect_args())
+            refused = self._dialect.refused(
+                self._sa_engine.dialect.create_connect_args(url)[1])
+        except ValueError:
+            refused = _refused(url)
+        except (ImportError, sa_exc.ArgumentError) as exc:
+            if 'sqlalchemy.plugins' in str(exc):
+                raise exceptions.ConfigError([
+                    f'{option}: plugin= behind the ? of the URL asks for a '
+                    f'plugin of SQLAlchemy, such as dbcounter of DevStack: '
+                    f'{self._redact(exc)} (install the package that has it, '
+                    f'or take plugin= out of the URL)']) from None
+            raise exceptions.ConfigError([
+                f'{option} asks for {url.drivername}: {self._redact(exc)} '
+                f'(install the driver, for example with the extra [mysql] '
+                f'or [postgresql] of openstack-healthcheck)']) from None
+        if refused is not None:
+            # Without its value, which may be secret.
+            raise exceptions.ConfigError([
+                f'{option}: {url.drivername} does not take the option '
+                f'{refused} behind the ? of the URL, or not its value'])
+        event.listen(
+            self._sa_engine, 'do_connect',
+            lambda dialect, record, args, kwargs: self._dialect.connect(
+                *args, **kwargs))
+
+    @property
+    def connected(self) -> bool:
+        return self._connection is not None
+
+    def ask(self) -> report.Result:
+        missing = self._dialect.missing()
+        if missing is not None:
+            return missing
+        if self._connection is None:
+            self._connection = self._sa_engine.connect()
+            self.wire.follow(self._dialect.descriptor(
+                self._connection.connection.dbapi_connection))
+        result = self._dialect.ask(self._connection, self._tolerance)
+        if self.also is not None and result.status is not report.Status.FAIL:
+            self.also(self._connection)
+        if self._dialect.keeps_connection:
+            # Ends what SQLAlchemy has begun by itself: nothing stays open
+            # between two probes.
+            self._connection.rollback()
+        else:
+            self.drop()
+        return result
+
+    def drop(self) -> None:
+        connection, self._connection = self._connection, None
+        self.wire.follow(None)
+        if connection is not None:
+            try:
+                connection.invalidate()
+                connection.close()
+            except Exception:  # it is broken, that is why it goes
+                pass
+
+    def reason(self, exc: BaseException) -> str:
+        reason = self._dialect.reason(exc)
+        if reason == failures.FAILED and _invalidated(exc):
+            return failures.CONNECTION_LOST
+        return reason
+
+    def lost(self, exc: BaseException) -> bool:
+        return (_invalidated(exc) or super().lost(exc)
+                or self._dialect.lost(exc))
+
+    def describe(self, exc: BaseException) -> str:
+        url = self._dialect.url
+        where = f'{url.host or "localhost"}:{url.port}' if url.port else (
+            url.host or url.database or '')
+        cause = getattr(exc, 'orig', None) or exc
+        return self._redact(f'{where}: {type(cause).__name__}: {cause}')
+
+
+def _invalidated(exc: BaseException) -> bool:
+    """Whether SQLAlchemy takes it for the end of a connection."""
+    return any(getattr(link, 'connection_invalidated', False)
+               for link in failures.chain(exc))
+
+
+def _parse(option: str, text: str) -> engine.URL:
+    """:raises exceptions.ConfigError: without the URL, which is secret."""
+    try:
+        url = engine.make_url(text)
+    except (sa_exc.ArgumentError, ValueError):
+        raise exceptions.ConfigError([
+            f'{option}: not the URL of a database (allowed: '
+            f'dialect+driver://user:password@host:port/name)']) from None
+    if '@' in (url.host or '') or '@' in (url.database or '') and (
+            url.get_backend_name() != 'sqlite'):
+        raise exceptions.ConfigError([
+            f'{option}: the password holds an @ that is not '
+            f'percent-encoded (write %40)'])
+    if url.port is not None and not 0 < url.port < 65536:
+        raise exceptions.ConfigError([
+            f'{option}: the port of the URL is {url.port} (allowed: 1 to '
+            f'65535)'])
+    return url
+
+
+def _refused(url: engine.URL) -> str:
+    """The option of a URL for which SQLAlchemy raises ValueError."""
+    dialect = url.get_dialect()()
+    for name, value in url.query.items():
+        try:
+            dialect.create_connect_args(url.set(query={name: value}))
+        except ValueError:
+            return name
+    return ', '.join(url.query)

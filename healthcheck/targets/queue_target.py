@@ -1,0 +1,212 @@
+# SPDX-License-Identifier: Apache-2.0
+
+"""One message queue, and the transport that it is probed over.
+
+The probe is an RPC cast, with ``mandatory`` set, to a topic that nobody
+consumes. The broker takes it, finds no queue to put it in, returns it and
+confirms it: proof that it accepts, routes and answers, and nothing is left
+behind. It costs about a millisecond and no queue.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from oslo_config import cfg
+import oslo_messaging
+
+from healthcheck.config import redact
+from healthcheck import exceptions
+from healthcheck.reports import report
+from healthcheck.targets import broker_replies
+from healthcheck.targets import connected
+from healthcheck.targets import failures
+from healthcheck.targets import held
+from healthcheck.targets import transport_url
+
+BLOCKED = 'BLOCKED BY BROKER'
+BAD_URL = failures.BAD_URL
+
+TOPIC = 'healthcheck.nobody'
+
+_PROVABLE = ('rabbit', 'kombu', 'kombu+memory', 'fake')
+
+# The words of py-amqp, which has no code for these.
+_PHRASES = {
+    'socket closed': failures.CONNECTION_LOST,
+    'already closed': failures.CONNECTION_LOST,
+    'server unexpectedly closed': failures.CONNECTION_LOST,
+    'timed out': failures.NO_ANSWER,
+    # oslo.messaging's, of options that do not fit.
+    'configuration error: ': failures.MISCONFIGURED,
+    'invalid ssl version': failures.MISCONFIGURED,
+}
+
+# The last words on a connection that was closed while nobody looked.
+_LAST_WORDS = (broker_replies.VHOST_DOWN, broker_replies.NO_SUCH_VHOST)
+
+
+class QueueTarget(connected.Connected):
+    """Probes a message queue over one transport of its own.
+
+    It is made with the service's own settings, so that TLS, durability and
+    the control exchange are the service's.
+
+    :param service: the service's configuration
+    :param url_text: the URL, as oslo.messaging has it
+    :param option: where the URL comes from, for an error
+    :param bound: seconds after which a fault means that nobody answered
+    :raises exceptions.ConfigError: without the URL, which is secret
+    """
+
+    def __init__(self, service: cfg.ConfigOpts, url_text: str, *,
+                 option: str, bound: float) -> None:
+        super().__init__(bound)
+        self._service = service
+        self._redact = redact.Redactor(url_text)
+        self._url = _parse(service, option, url_text)
+        self._slash = transport_url.slash(self._url)
+        self._hosts = max(1, len(self._url.hosts))
+        self._client: Any = None
+        self._files: Sequence[str | None] = ()
+        self._hold = held.Hold(self.wire)
+
+    @property
+    def connected(self) -> bool:
+        return self._client is not None
+
+    def lost(self, exc: BaseException) -> bool:
+        # The vhost may be back: only a new connection knows.
+        return self.reason(exc) in _LAST_WORDS or super().lost(exc)
+
+    def ask(self) -> report.Result:
+        if self._client is None:
+            self._client = self._connect()
+        self._hold.blocked.clear()
+        try:
+            self._client.cast({}, 'healthcheck')
+        except oslo_messaging.MessageUndeliverable:
+            pass  # returned and confirmed: this is what we wanted to see
+        return report.Result.ok()
+
+    def overdue(self) -> tuple[str, str]:
+        if self._hold.blocked.is_set():
+            # Not cut: the broker does not read from a connection that it
+            # has blocked, so it would not notice, and hold it beside the
+            # next one. The cast comes back when the alarm is over.
+            return BLOCKED, 'the broker has blocked the connection, see its ' \
+                            'resource alarms'
+        return super().overdue()
+
+    def drop(self) -> None:
+        """Let the transport go, with a connection that failed.
+
+        oslo.messaging does not always mend one: after a time-out it went on
+        failing with "connection already closed". It is cut first, so that
+        nobody waits for a broker that is silent to agree to the end.
+        """
+        self.wire.cut()
+        try:
+            self.close()
+        except Exception:  # it is broken, that is why it goes
+            pass
+
+    def close(self) -> None:
+        client, self._client = self._client, None
+        try:
+            # The fake driver's cleanup would empty the service's own
+            # exchanges.
+            if client is not None and self._url.transport != 'fake':
+                client.transport.cleanup()
+        finally:
+            self.wire.follow(None)
+
+    def reason(self, exc: BaseException) -> str:
+        if isinstance(exc, (cfg.Error, oslo_messaging.DriverLoadFailure)):
+            return failures.MISCONFIGURED  # by an option of the service's own
+        network = failures.network_reason(exc, self._files)
+        if self._slash and (network == failures.UNKNOWN_HOST
+                            or network is None
+                            and isinstance(exc, ValueError)):
+            return BAD_URL
+        return (network or broker_replies.reason(exc)
+                or failures.text_reason(exc, _PHRASES)
+                or (BAD_URL if isinstance(exc, ValueError)
+                    else failures.FAILED))
+
+    def describe(self, exc: BaseException) -> str:
+        where = ','.join(f'{host.hostname}:{host.port or 5672}'
+                         for host in self._url.hosts)
+        reason = self.reason(exc)
+        if reason == BAD_URL:
+            # kombu's text holds a piece of the password.
+            return f'{where}: oslo.messaging hands the URL to its driver ' \
+                   f'with the slash in {self._slash} not encoded' if (
+                       self._slash) else f'{where}: {type(exc).__name__}'
+        if reason == failures.TLS_NOT_SET_UP:
+            unreadable = failures.unreadable(self._files)
+            if unreadable:
+                return self._redact(f'{where}: {unreadable}')
+        return self._redact(f'{where}: {type(exc).__name__}: {exc}')
+
+    def _connect(self) -> Any:
+        """Make the transport; in the process that uses it, not before.
+
+        oslo.messaging must not be carried over a fork once it is connected.
+        """
+        transport = oslo_messaging.get_rpc_transport(
+            self._service, url=self._url)
+        # The driver goes on with the service's configuration. The client
+        # reads groups for metrics and tracing, which oslo.messaging 18
+        # registers on the global one and nowhere else.
+        transport.conf = cfg.CONF
+        self._files = self._tls_files()
+        self._hold.take(transport)
+        return oslo_messaging.get_rpc_client(
+            transport,
+            # The fake driver keeps what it is given for a topic for good,
+            # and only a fanout to nobody not at all.
+            oslo_messaging.Target(topic=TOPIC,
+                                  fanout=self._url.transport == 'fake'),
+            # Each retry goes to the next host: all are tried, none twice.
+            retry=self._hosts - 1,
+            transport_options=oslo_messaging.TransportOptions(
+                at_least_once=True))
+
+    def _tls_files(self) -> Sequence[str | None]:
+        """Those that a connection reads, where they are set.
+
+        oslo.messaging has registered the options with the service's
+        configuration by now, and lets the URL override them.
+        """
+        group = getattr(self._service, 'oslo_messaging_rabbit', None)
+        return [self._url.query.get(name, getattr(group, name, None)) or None
+                for name in ('ssl_ca_file', 'ssl_cert_file', 'ssl_key_file')]
+
+
+def _parse(service: cfg.ConfigOpts, option: str,
+           text: str) -> oslo_messaging.TransportURL:
+    """:raises exceptions.ConfigError: without the URL, which is secret."""
+    try:
+        url = oslo_messaging.TransportURL.parse(service, text)
+    except (oslo_messaging.InvalidTransportURL, ValueError):
+        raise exceptions.ConfigError([
+            f'{option}: not a transport URL (allowed: '
+            f'rabbit://user:password@host:port/vhost; characters other '
+            f'than letters and digits in the password percent-encoded): '
+            f'{transport_url.fault_of_text(text)}',
+        ]) from None
+    if url.transport not in _PROVABLE:
+        raise exceptions.ConfigError([
+            f'{option}: there is no proof that {url.transport}:// works '
+            f'(allowed: {", ".join(_PROVABLE)}); take the check that probes '
+            f'it out of backends'])
+    fault = transport_url.fault(url)
+    if fault is not None:
+        raise exceptions.ConfigError([
+            f'{option}: {fault} (correct that part of the URL)'])
+    # oslo.messaging sleeps that long, with the lock held, before it goes
+    # to the next host. Of our own connection only.
+    url.query.setdefault('kombu_reconnect_delay', '0')
+    return url

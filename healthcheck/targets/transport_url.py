@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: Apache-2.0
+
+"""What is wrong with a transport URL, said without a secret of it."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import oslo_messaging
+from oslo_messaging import opts as messaging_opts
+
+_GROUP = 'oslo_messaging_rabbit'
+
+
+_PORT = 'the port of a host is not a number from 1 to 65535 (a comma of a ' \
+        'password is written %2C)'
+
+
+def fault_of_text(text: str) -> str:
+    """The part that is wrong in a URL that oslo.messaging cannot parse."""
+    scheme, separator, rest = text.partition('://')
+    if not scheme or not separator:
+        return 'there is no driver:// in front'
+    authority = re.split('[/?#]', rest, maxsplit=1)[0]
+    if '@' in rest[len(authority):]:
+        return 'a /, ? or # of the password is not percent-encoded ' \
+               '(write %2F, %3F or %23)'
+    if authority.count('[') != authority.count(']'):
+        return 'a [ or ] stands alone (in a password, write %5B or %5D)'
+    return _PORT
+
+
+def fault(url: oslo_messaging.TransportURL) -> str | None:
+    """The part that is wrong in a URL that was parsed, or None."""
+    if any((host.port or 0) not in range(65536) for host in url.hosts):
+        return _PORT
+    if url.transport == 'fake':
+        return None  # it takes no options
+    known = {opt.dest: opt for group, opts in messaging_opts.list_opts()
+             if group == _GROUP for opt in opts}
+    for name, value in url.query.items():
+        why = _why_not(known.get(name), name, value)
+        if why is None:
+            continue
+        if '@' in name + value and not any(
+                host.password for host in url.hosts):
+            return 'a ? of the password is not percent-encoded (write %3F)'
+        return f'behind the ?, {why}'
+    return None
+
+
+def _why_not(opt: Any, name: str, value: str) -> str | None:
+    """Why oslo.messaging will refuse an option, or None."""
+    if opt is None:
+        return f'{name} is no option of [{_GROUP}]'
+    try:
+        opt.type(value)
+    except ValueError as exc:  # its text has the value
+        return f'{name} cannot be used' + ('' if opt.secret else f': {exc}')
+    return None
+
+
+def slash(url: oslo_messaging.TransportURL) -> str | None:
+    """Where a slash is that the rabbit driver loses the encoding of.
+
+    oslo.messaging 18.3 quotes user and password for kombu, but no slash:
+    what is behind it is no longer part of them.
+    """
+    for number, host in enumerate(url.hosts, 1):
+        for name in ('username', 'password'):
+            if '/' in (getattr(host, name) or ''):
+                return f'the {name} of host {number}'
+    return None
