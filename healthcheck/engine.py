@@ -78,7 +78,7 @@ class Engine:
         self._running: dict[prober_module.Prober, threading.Thread] = {}
         self._own = own
         self._audience = audience or audience_module.Audience([])
-        self.process = report.Prober(
+        self.process = report.ProberProcess(
             os.getpid(), socket.gethostname(), os.path.basename(sys.argv[0]),
             time.time())
         """The process that this is, which may be the one that probes."""

@@ -92,7 +92,7 @@ class Healthcheck:
         self._views = self._name_views()
         self._admin = paths.Admin(self._started, doorkeeper, view,
                                   self.policy, self._checks.switches)
-        self._live = render.View(
+        self._live = render.Answer(
             [report.Verdict.of('live', report.Status.PASS, report.OK)],
             report.Status.PASS)
         self._log_set_up()

@@ -79,7 +79,7 @@ def _html_template() -> jinja2.Template:
     return template
 
 
-class View:
+class Answer:
     """One answer in every format: a status, and a line for each check.
 
     :param verdicts: the checks that the answer is about

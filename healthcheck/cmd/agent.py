@@ -146,7 +146,7 @@ def _run(args: argparse.Namespace) -> None:
     _read_files(args)
     running = agent.Agent(
         functools.partial(_load, args),
-        lambda: agent.Check([*sys.orig_argv, '--check']),
+        lambda: agent.ConfigCheck([*sys.orig_argv, '--check']),
         systemd.Notifier())
     if os.geteuid() == 0:
         LOG.warning('The healthcheck agent runs as root, and shares with '
@@ -154,7 +154,8 @@ def _run(args: argparse.Namespace) -> None:
     with contextlib.ExitStack() as stack:
         listeners = []
         for address in args.listen:
-            listeners.append(listening.Listener(address, args.socket_mode))
+            listeners.append(listening.ListeningSocket(address,
+                                                       args.socket_mode))
             stack.callback(listeners[-1].remove)
         for listener in listeners:
             listener.serve(running)

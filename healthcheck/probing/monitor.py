@@ -71,7 +71,7 @@ class Monitor:
                  policy: check_module.Policy,
                  publish: Callable[[report.Report], None], *,
                  noncritical: Sequence[str] = (),
-                 prober: report.Prober | None = None,
+                 prober: report.ProberProcess | None = None,
                  changed: Callable[[changes.StateChange], None] = (
                      lambda change: None),
                  clock: Callable[[], float] = time_module.monotonic,

@@ -33,11 +33,11 @@ class StateChange:
     time: float
     lasted: float | None
     critical: bool
-    prober: report.Prober | None
+    prober: report.ProberProcess | None
 
     @classmethod
     def of(cls, check: report.CheckReport, before: Status | None,
-           prober: report.Prober | None) -> StateChange:
+           prober: report.ProberProcess | None) -> StateChange:
         """The change that has just made ``check`` what it is."""
         lasted = None
         history = check.history

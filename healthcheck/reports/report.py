@@ -181,7 +181,7 @@ class CheckReport:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Prober:
+class ProberProcess:
     """The process that probes. ``since`` is seconds since the epoch."""
 
     pid: int
@@ -199,7 +199,7 @@ class Report:
     """
 
     checks: tuple[CheckReport, ...]
-    prober: Prober | None = None
+    prober: ProberProcess | None = None
     refreshed_at: float | None = None
 
     def brief(self) -> Report:

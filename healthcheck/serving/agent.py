@@ -102,7 +102,7 @@ class Signals:
             return None
 
 
-class Check:
+class ConfigCheck:
     """Another process's look at the configuration, as it is now.
 
     What is wrong must not reach the one that is in use, and loading it here
@@ -150,7 +150,8 @@ class Agent:
     :raises healthcheck.exceptions.ConfigError: if it cannot be loaded
     """
 
-    def __init__(self, load: Callable[[], Door], check: Callable[[], Check],
+    def __init__(self, load: Callable[[], Door],
+                 check: Callable[[], ConfigCheck],
                  notifier: systemd.Notifier) -> None:
         self._load = load
         self._make_check = check
@@ -159,7 +160,7 @@ class Agent:
         self._stuck = min(threads.STALLED, notifier.watchdog or math.inf)
         self._watched_at = -math.inf
         self._door = load()
-        self._check: Check | None = None
+        self._check: ConfigCheck | None = None
         self._starting: Door | None = None
         self._deadline = 0.0
         self._status = ''
@@ -219,7 +220,7 @@ class Agent:
             self._check.kill()
         self._check = self._make_check()
 
-    def _end_check(self, check: Check) -> None:
+    def _end_check(self, check: ConfigCheck) -> None:
         self._check = None
         problem = check.problem()
         if problem is None:

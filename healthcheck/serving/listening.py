@@ -77,7 +77,7 @@ def is_remote(address: Address) -> bool:
         address.host).is_loopback
 
 
-class Listener:
+class ListeningSocket:
     """A socket that is listened on, until it is closed.
 
     :param address: where

@@ -49,7 +49,7 @@ checks = st.builds(
     latency=st.none() | _seconds,
     components=st.lists(_components, max_size=4).map(tuple),
     history=st.none() | _histories)
-_probers = st.builds(report.Prober, pid=st.integers(1), host=_texts,
+_probers = st.builds(report.ProberProcess, pid=st.integers(1), host=_texts,
                      program=_texts, since=_times)
 reports = st.builds(
     report.Report,

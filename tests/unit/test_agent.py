@@ -124,18 +124,18 @@ def test_a_unix_socket_and_its_file(tmp_path):
     address = listening.Address(path=str(path))
     before = os.umask(0o022)
     try:
-        first = listening.Listener(address)
+        first = listening.ListeningSocket(address)
         assert os.umask(0o022) == 0o022
     finally:
         os.umask(before)
     found = path.stat().st_mode
     assert stat.S_ISSOCK(found) and stat.S_IMODE(found) == 0o660
     with pytest.raises(listening.ListenError, match='another process'):
-        listening.Listener(address)
+        listening.ListeningSocket(address)
 
     # Left behind: nobody answers there.
     first.socket.close()
-    second = listening.Listener(address, 0o600)
+    second = listening.ListeningSocket(address, 0o600)
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     # The file is another's by now.
     first.remove()
@@ -150,7 +150,7 @@ def test_a_file_that_is_no_socket_is_left_alone(tmp_path):
     path = tmp_path / 'precious'
     path.write_text('data')
     with pytest.raises(listening.ListenError, match='no socket'):
-        listening.Listener(listening.Address(path=str(path)))
+        listening.ListeningSocket(listening.Address(path=str(path)))
     assert path.read_text() == 'data'
 
 
@@ -158,14 +158,14 @@ def test_an_address_that_is_taken():
     with socket.create_server(('127.0.0.1', 0)) as other:
         address = listening.Address('127.0.0.1', other.getsockname()[1])
         with pytest.raises(listening.ListenError, match=f'{address}: '):
-            listening.Listener(address)
+            listening.ListeningSocket(address)
 
 
 def test_without_a_web_server(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, 'waitress', None)
     monkeypatch.delitem(sys.modules, 'healthcheck.serving.web', raising=False)
     monkeypatch.delattr(serving, 'web', raising=False)
-    listener = listening.Listener(listening.Address('127.0.0.1', 0))
+    listener = listening.ListeningSocket(listening.Address('127.0.0.1', 0))
     with listener.socket, pytest.raises(
             listening.ListenError, match=r'openstack-healthcheck\[agent\]'):
         listener.serve(lambda environ, start_response: [])
@@ -329,14 +329,15 @@ def test_a_url_that_the_files_do_not_know(check, tmp_path):
     ('import sys; sys.exit(1)', 'no reason given'),
 ])
 def test_the_look_of_another_process(code, problem):
-    look = agent.Check([sys.executable, '-c', code])
+    look = agent.ConfigCheck([sys.executable, '-c', code])
     look._process.wait()
     assert look.is_over and look.problem() == problem
 
 
 def test_a_look_that_takes_too_long(monkeypatch):
     monkeypatch.setattr(agent, '_CHECK_TIMEOUT', 0.0)
-    look = agent.Check([sys.executable, '-c', 'import signal; signal.pause()'])
+    look = agent.ConfigCheck([sys.executable, '-c',
+                              'import signal; signal.pause()'])
     assert look.is_over
     assert look.problem() == 'not read within 0 s'
     assert look._process.returncode
@@ -368,7 +369,7 @@ def test_what_is_wrong_is_never_loaded(inbox, code, loads):
         doors.append(_Door(report.Status.PASS))
         return doors[-1]
     running = agent.Agent(
-        load, lambda: agent.Check([sys.executable, '-c', code]),
+        load, lambda: agent.ConfigCheck([sys.executable, '-c', code]),
         systemd.Notifier({'NOTIFY_SOCKET': path}))
     running._describe = lambda: 'pass'
     running._step()

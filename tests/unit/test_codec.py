@@ -33,7 +33,8 @@ checks = st.builds(
     history=st.none() | histories)
 reports = st.builds(
     report.Report, st.lists(checks, max_size=3).map(tuple),
-    st.none() | st.builds(report.Prober, st.integers(), st.text(), st.text(),
+    st.none() | st.builds(report.ProberProcess, st.integers(), st.text(),
+                          st.text(),
                           finite), st.none() | finite)
 
 
@@ -43,7 +44,7 @@ def test_there_and_back(published):
 
 
 def test_whole_seconds_are_seconds():
-    read = codec.load(report.Prober, b'''
+    read = codec.load(report.ProberProcess, b'''
         {"pid": 1, "host": "", "program": "", "since": 5}''')
     assert type(read.since) is float
 

@@ -101,7 +101,7 @@ PUBLISHED = report.Report((
             history.Transition(1e9, report.Status.PASS, 'OK'),))),
     report.CheckReport('queue', report.Status.WARN, 'SLOW', '', 999.0, 30.0,
                        1e9, critical=False)),
-    report.Prober(7, 'node1', 'nova-api', 1e9))
+    report.ProberProcess(7, 'node1', 'nova-api', 1e9))
 
 
 def test_mutated_reports(chance):

@@ -34,7 +34,7 @@ EXAMPLES = (pathlib.Path(__file__).parents[2] / 'doc' / 'source'
             / 'examples')
 Status = report.Status
 
-PROBER = report.Prober(7, 'node1', 'nova-api', 1.5e9)
+PROBER = report.ProberProcess(7, 'node1', 'nova-api', 1.5e9)
 CHANGE = changes.StateChange(
     'database', Status.PASS, Status.WARN, 'CONNECTION REFUSED', 'db1:3306',
     1.6e9, 42.0, True, PROBER)

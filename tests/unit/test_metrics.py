@@ -34,13 +34,13 @@ NOW = documents.NOW
 Status = report.Status
 
 NO_SWITCHES = switches.Switches([], types.SimpleNamespace(noncritical=[]), [])
-PROBER = report.Prober(7, 'node1', 'nova-api', NOW.time - 100)
+PROBER = report.ProberProcess(7, 'node1', 'nova-api', NOW.time - 100)
 EVENTS = st.lists(st.tuples(st.booleans(), st.floats(0, 100)), max_size=20)
 
 
 def text_of(found, switched=(), *, shared=True, openmetrics=False):
-    known = collector.Known(found, {one.name: one for one in switched},
-                            shared)
+    known = collector.Scrape(found, {one.name: one for one in switched},
+                             shared)
     _, text = collector.written(collector.Collector(known, NOW), openmetrics)
     return text.decode()
 

@@ -42,7 +42,7 @@ def _allowed(made, credentials):
     (SYSTEM_MEMBER, {'detail', 'metrics'}),
     (READER, set()), (MEMBER, set()), (NOBODY, set()), ({}, set())])
 def test_defaults(conf, credentials, allowed):
-    assert _allowed(policies.Policy(conf('')), credentials) == allowed
+    assert _allowed(policies.Rules(conf('')), credentials) == allowed
 
 
 def _write(path, text):
@@ -54,7 +54,7 @@ def _write(path, text):
 def test_policy_file(conf, tmp_path):
     """The service's file, found as the service finds it, and read again."""
     path = tmp_path / 'rules.yaml'
-    made = policies.Policy(conf('[oslo_policy]\npolicy_file = rules.yaml'))
+    made = policies.Rules(conf('[oslo_policy]\npolicy_file = rules.yaml'))
     _write(path, '"healthcheck:detail": "role:member"\n')
     assert _allowed(made, MEMBER) == {'detail'}
     assert _allowed(made, SYSTEM_READER) == {'metrics'}
@@ -67,13 +67,13 @@ def test_policy_directory(conf, tmp_path):
     (tmp_path / 'policy.d').mkdir()
     (tmp_path / 'policy.d' / 'healthcheck.yaml').write_text(
         '"healthcheck:metrics": "!"\n')
-    made = policies.Policy(conf(''))
+    made = policies.Rules(conf(''))
     assert _allowed(made, ADMIN) == {'detail', 'refresh'}
 
 
 def test_policy_file_that_is_none(conf, tmp_path):
     (tmp_path / 'policy.yaml').write_text('[')
-    made = policies.Policy(conf(''))
+    made = policies.Rules(conf(''))
     for _ in range(2):
         with pytest.raises(ValueError, match='while parsing'):
             made.allows('detail', ADMIN)
@@ -83,7 +83,7 @@ def test_the_rules_of_the_service_are_no_affair_of_ours(conf, tmp_path,
                                                         caplog):
     (tmp_path / 'policy.yaml').write_text(
         '"os_compute_api:servers": "rule:project_reader_api"\n')
-    assert policies.Policy(conf('')).allows('detail', ADMIN)
+    assert policies.Rules(conf('')).allows('detail', ADMIN)
     assert not caplog.records
 
 

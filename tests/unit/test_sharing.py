@@ -374,7 +374,7 @@ def test_a_brief_report_is_all_that_a_verdict_needs():
     full = dataclasses.replace(
         found(components=(report.Component('cell1', report.Status.FAIL),),
               history=report.History()),
-        prober=report.Prober(1, 'host', 'uwsgi', 1e9), refreshed_at=5.0)
+        prober=report.ProberProcess(1, 'host', 'uwsgi', 1e9), refreshed_at=5.0)
     brief = full.brief()
     assert [c.verdict(2000) for c in brief.checks] == [
         c.verdict(2000) for c in full.checks]

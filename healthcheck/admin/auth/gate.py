@@ -97,7 +97,7 @@ class Keystone:
         from healthcheck.admin.auth import tokens
 
         self._tokens = processes.PerProcess(lambda: tokens.Tokens(conf))
-        self._policy = processes.PerProcess(lambda: policies.Policy(conf))
+        self._policy = processes.PerProcess(lambda: policies.Rules(conf))
         # They open nothing yet, and tell now what is wrong with the options.
         self._tokens.get()
         self._policy.get()

@@ -64,7 +64,7 @@ def get_enforcer() -> policy.Enforcer:
     return make_enforcer(cfg.CONF)
 
 
-class Policy:
+class Rules:
     """The policy of one process. The file is read again when it changes."""
 
     def __init__(self, conf: cfg.ConfigOpts) -> None:

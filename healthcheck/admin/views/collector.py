@@ -41,7 +41,7 @@ _BOUNDS = (*map(utils.floatToGoString, history_module.BUCKETS), '+Inf')
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Known:
+class Scrape:
     """What is known when somebody scrapes.
 
     :param found: None before there is a report
@@ -75,7 +75,7 @@ class Collector:
     takes a counter that goes down for one that was reset.
     """
 
-    def __init__(self, known: Known, moment: timeline.Moment) -> None:
+    def __init__(self, known: Scrape, moment: timeline.Moment) -> None:
         self._known = known
         self._moment = moment
         found = known.found

@@ -147,13 +147,13 @@ def _switch(verdict: report.Verdict) -> Document:
             'reason': verdict.reason, 'critical': verdict.critical}
 
 
-def _process(process: report.Prober | None,
+def _process(process: report.ProberProcess | None,
              moment: Moment) -> Document | None:
     return None if process is None else {
         **name(process), 'since': _past(process.since, moment)}
 
 
-def name(process: report.Prober) -> Document:
+def name(process: report.ProberProcess) -> Document:
     """What an admin finds a process by."""
     return {'pid': process.pid, 'host': process.host,
             'program': process.program}

@@ -58,8 +58,8 @@ class Metrics:
         state = self._switches.state(environ)
         # Of a worker that has not yet looked at itself, the rest is known.
         found = running.known() or running.pages(state).reports.shared
-        known = collector.Known(found, self._switches.verdicts(state),
-                                running.shared)
+        known = collector.Scrape(found, self._switches.verdicts(state),
+                                 running.shared)
         moment = timeline.Moment(time.monotonic(), time.time())
         accept = _PARAMETER.sub('', environ.get('HTTP_ACCEPT', ''))
         content_type, body = collector.written(
