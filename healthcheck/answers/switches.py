@@ -30,6 +30,10 @@ LOG = logging.getLogger(__name__)
 DISABLED = 'DISABLED BY FILE'
 MISSING = 'FILE PATH MISSING'
 
+_BY_PORT = 'disable_by_files_ports'
+# Stands for every port that has no switch of its own.
+_OTHERS = ''
+
 Switch = Callable[['wsgi.WSGIEnvironment'], str]
 """Tells the reason to be out, or ``OK``."""
 
@@ -68,6 +72,12 @@ def _disable_by_files_ports(settings: Any, problems: list[str]) -> Switch:
     return switch
 
 
+def _ports(settings: Any) -> list[str]:
+    """The ports that ``disable_by_file_paths`` names."""
+    return [entry.strip().partition(':')[0]
+            for entry in settings.disable_by_file_paths]
+
+
 def _enable_by_files(settings: Any, problems: list[str]) -> Switch:
     paths = [path.strip() for path in settings.enable_by_file_paths]
     if not paths:
@@ -84,7 +94,7 @@ def _enable_by_files(settings: Any, problems: list[str]) -> Switch:
 
 KINDS: dict[str, Callable[[Any, list[str]], Switch]] = {
     'disable_by_file': _disable_by_file,
-    'disable_by_files_ports': _disable_by_files_ports,
+    _BY_PORT: _disable_by_files_ports,
     'enable_by_files': _enable_by_files,
 }
 
@@ -113,15 +123,26 @@ class Switches:
                             for name in names),
                           *(guard.switch(name, switch)
                             for name, switch in more.items())]
-        self._last: State = (report.OK,) * len(self.names)
+        # What was logged last, for each port that has a switch of its own, and
+        # for all others. Not for each that is asked for: some servers take
+        # SERVER_PORT from a header, so a client could make up any number.
+        self._last: dict[str, State] = dict.fromkeys(
+            [_OTHERS, *(_ports(settings) if _BY_PORT in names else ())],
+            (report.OK,) * len(self.names))
 
     def state(self, environ: wsgi.WSGIEnvironment) -> State:
-        """What they say now; a change of it is logged once."""
+        """What they say now, on the port of a request.
+
+        A change is logged once for each port that has a switch of its own.
+        """
         if not self._switches:
             return ()
         state = tuple([switch(environ) for switch in self._switches])
-        if state != self._last:
-            self._log_change(state)
+        port = environ.get('SERVER_PORT', _OTHERS)
+        if port not in self._last:
+            port = _OTHERS
+        if state != self._last[port]:
+            self._log_change(port, state)
         return state
 
     def verdicts(self, state: State) -> dict[str, report.Verdict]:
@@ -132,9 +153,12 @@ class Switches:
             critical=name not in self._noncritical)
             for name, reason in zip(self.names, state)}
 
-    def _log_change(self, state: State) -> None:
-        before, self._last = self._last, state
+    def _log_change(self, port: str, state: State) -> None:
+        before, self._last[port] = self._last[port], state
+        where = '' if port == _OTHERS else f', port {port}'
         for name, was, reason in zip(self.names, before, state):
             if reason != was:
-                LOG.warning('Healthcheck %(check)s: %(was)s -> %(reason)s',
-                            {'check': name, 'was': was, 'reason': reason})
+                LOG.warning('Healthcheck %(check)s%(where)s: %(was)s -> '
+                            '%(reason)s',
+                            {'check': name, 'where': where, 'was': was,
+                             'reason': reason})

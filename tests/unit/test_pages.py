@@ -171,6 +171,42 @@ def test_a_drain_of_a_port(tmp_path, port, reason):
     assert made.state({'SERVER_PORT': port}) == (reason,)
 
 
+def test_a_drain_is_logged_once_for_each_port(tmp_path, caplog):
+    """A process serves two ports, and one of them is drained."""
+    drain = tmp_path / 'drain'
+    settings = type('Settings', (), {
+        'noncritical': [], 'disable_by_file_paths': [f'8774:{drain}']})
+    made = switches.Switches(['disable_by_files_ports'], settings, [])
+
+    def poll():
+        for port in ('8774', '80', '8775') * 3:
+            made.state({'SERVER_PORT': port})
+    drain.touch()
+    poll()
+    drain.unlink()
+    poll()
+    assert [r.getMessage() for r in caplog.records] == [
+        'Healthcheck disable_by_files_ports, port 8774: '
+        'OK -> DISABLED BY FILE',
+        'Healthcheck disable_by_files_ports, port 8774: '
+        'DISABLED BY FILE -> OK']
+
+
+def test_what_is_kept_of_ports_is_bounded(tmp_path, caplog):
+    """Some servers take the port from a header, so a client makes it up."""
+    path = tmp_path / 'drain'
+    settings = type('Settings', (), {
+        'noncritical': [], 'disable_by_file_path': str(path),
+        'disable_by_file_paths': ['8774:/nowhere']})
+    made = switches.Switches(['disable_by_file', 'disable_by_files_ports'],
+                             settings, [])
+    path.touch()
+    for port in range(1000, 3000):
+        made.state({'SERVER_PORT': str(port)})
+    assert [r.getMessage() for r in caplog.records] == [
+        'Healthcheck disable_by_file: OK -> DISABLED BY FILE']
+
+
 def test_switches_without_a_path_have_no_effect_and_say_so(caplog):
     settings = type('Settings', (), {
         'noncritical': [], 'disable_by_file_path': None,
