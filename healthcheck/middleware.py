@@ -137,11 +137,10 @@ class Healthcheck:
     def probed(self, environ: wsgi.WSGIEnvironment) -> report.Status | None:
         """The status of all that is probed; None before the first report.
 
-        What is read per request, as a file switch, is left out. Nothing but
-        the report is looked at.
+        What is read per request, such as a file switch, is left out, and not
+        read. The first call in a process starts the probing.
         """
-        pages = self._started(environ).pages(
-            self._checks.switches.state(environ))
+        pages = self._started(environ).pages(self._checks.switches.unthrown)
         if not pages.verdicts:
             return None
         read = self._checks.switches.names

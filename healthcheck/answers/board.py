@@ -162,7 +162,7 @@ class Board:
         # For as long as it takes to set a reference: the two reports come
         # from threads that know nothing of each other.
         self._lock = threading.Lock()
-        self._pages = self._make((report.OK,) * len(file_switches.names))
+        self._pages = self._make(file_switches.unthrown)
         # Pages that readers made, by state. They never replace what was
         # published: a slow reader would put an old report back.
         self._remade: dict[switches.State, Pages] = {}

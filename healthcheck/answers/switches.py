@@ -110,6 +110,7 @@ class Switches:
     :param problems: where to add what is wrong with them
     :param more: further ones, by name, which is also the label of their
         reasons
+    :ivar unthrown: the state in which all of them say ``OK``
     """
 
     def __init__(self, names: Sequence[str], settings: Any,
@@ -123,12 +124,13 @@ class Switches:
                             for name in names),
                           *(guard.switch(name, switch)
                             for name, switch in more.items())]
+        self.unthrown: State = (report.OK,) * len(self.names)
         # What was logged last, for each port that has a switch of its own, and
         # for all others. Not for each that is asked for: some servers take
         # SERVER_PORT from a header, so a client could make up any number.
         self._last: dict[str, State] = dict.fromkeys(
             [_OTHERS, *(_ports(settings) if _BY_PORT in names else ())],
-            (report.OK,) * len(self.names))
+            self.unthrown)
 
     def state(self, environ: wsgi.WSGIEnvironment) -> State:
         """What they say now, on the port of a request.

@@ -11,6 +11,7 @@ import paste.urlmap
 import pytest
 
 import healthcheck
+from healthcheck.answers import switches
 from healthcheck.reports import report
 from tests.unit import stubs
 from tests.unit import wsgi
@@ -312,6 +313,27 @@ def test_repeated_backends_are_repeated_lines_and_one_check(door):
                              'interval': '60', 'ttl': '600'})
     assert wsgi.ask(made).text == 'OK\nOK'
     assert stubs.Scripted.runs == 1
+
+
+def test_what_is_probed_is_told_from_the_report_alone(door, tmp_path,
+                                                      monkeypatch):
+    """No file is looked at, and nothing else that is read per request."""
+    def looked(*args):
+        raise AssertionError('something else than the report is looked at')
+    (tmp_path / 'drain').touch()
+    reads = []
+    made = door(wsgi.below, {
+        'backends': 'disable_by_file,scripted', 'fall': '1', **QUICK,
+        'disable_by_file_path': str(tmp_path / 'drain')},
+        switches={'mine': lambda environ: reads.append(environ) or 'OUT'})
+    assert wsgi.ask(made).text == 'DISABLED BY FILE\nOK\nMINE: OUT'
+    assert len(reads) == 1
+    monkeypatch.setattr(switches.os, 'access', looked)
+    assert made.probed({}) is report.Status.PASS
+    stubs.Scripted.results = [FAILED]
+    made._engine.get().refresh()
+    assert made.probed({}) is report.Status.FAIL
+    assert len(reads) == 1
 
 
 @pytest.mark.parametrize('method', ['GET', 'HEAD', 'OPTIONS'])
