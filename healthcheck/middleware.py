@@ -15,6 +15,7 @@ from oslo_log import log as logging
 from healthcheck.admin.auth import gate
 from healthcheck.admin import paths
 from healthcheck.answers import access
+from healthcheck.answers import page
 from healthcheck.answers import render
 from healthcheck.answers import switches as switches_module
 from healthcheck.config import views
@@ -66,7 +67,8 @@ class Healthcheck:
         section = dict(conf or {}) if service is None else {}
         # An empty urlmap is falsy, and an application all the same.
         is_filter = application is not None
-        self._application = (_nothing_below if application is None
+        # What an app declines, it answers itself: nothing is below it.
+        self._application = (page.not_found() if application is None
                              else application)
         view = views.View(views.service_conf(section) if service is None
                           else service, section)
@@ -129,10 +131,9 @@ class Healthcheck:
                 return self._application(environ, start_response)
         if not (self._open or self._access.allows(environ)):
             return self._application(environ, start_response)
-        page = (self._admin.page(path[len(self._path):], environ)
-                if name is None else self._page(name, environ))
-        start_response(page.status, list(page.headers))
-        return page.body if environ['REQUEST_METHOD'] != 'HEAD' else ()
+        found = (self._admin.page(path[len(self._path):], environ)
+                 if name is None else self._page(name, environ))
+        return found.answer(environ, start_response)
 
     def probed(self, environ: wsgi.WSGIEnvironment) -> report.Status | None:
         """The status of all that is probed; None before the first report.
@@ -163,12 +164,12 @@ class Healthcheck:
             running.start()
         return running
 
-    def _page(self, name: str, environ: wsgi.WSGIEnvironment) -> render.Page:
+    def _page(self, name: str, environ: wsgi.WSGIEnvironment) -> page.Page:
         method = environ['REQUEST_METHOD']
-        if method not in _READY_METHODS or (
+        if method != 'GET' and (method not in _READY_METHODS or (
                 method == 'OPTIONS' and name not in (READY,
-                                                     READY_EXCLUDING)):
-            return render.method_not_allowed(
+                                                     READY_EXCLUDING))):
+            return page.method_not_allowed(
                 _READY_METHODS if name in (READY, READY_EXCLUDING)
                 else _METHODS)
         if name == LIVE:
@@ -185,7 +186,8 @@ class Healthcheck:
                 view = pages.checks[name]
         if method == 'HEAD':
             return view.head
-        return view.pages[render.negotiate(environ.get('HTTP_ACCEPT', ''))]
+        accept = environ.get('HTTP_ACCEPT')
+        return view.pages[render.negotiate(accept) if accept else render.TEXT]
 
     def _name_views(self) -> dict[str, str]:
         """The view that each path asks for."""
@@ -225,11 +227,3 @@ def _path(path: str, problems: list[str]) -> str:
         problems.append(f'path = {path!r}: not the path of a page (allowed: '
                         f'one that begins with a slash, as /healthcheck)')
     return path.rstrip('/')
-
-
-def _nothing_below(environ: wsgi.WSGIEnvironment,
-                   start_response: wsgi.StartResponse) -> Iterable[bytes]:
-    """Answer what an app declines: there is nobody to pass it on to."""
-    page = render.not_found()
-    start_response(page.status, list(page.headers))
-    return page.body if environ['REQUEST_METHOD'] != 'HEAD' else ()

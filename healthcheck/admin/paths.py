@@ -21,6 +21,7 @@ from healthcheck.admin.views import formats
 from healthcheck.admin.views import metrics
 from healthcheck.admin.views import statuspage
 from healthcheck.admin.views import timeline
+from healthcheck.answers import page as page_module
 from healthcheck.answers import render
 from healthcheck.answers import switches as switches_module
 from healthcheck.config import views
@@ -40,8 +41,8 @@ METRICS = '/metrics'
 FORMATS = (render.JSON, render.HTML, render.HEALTH_JSON, render.TEXT)
 """In the order of preference; the first one is the default."""
 
-_HEADERS: render.Headers = (
-    ('Cache-Control', 'no-store'), ('X-Content-Type-Options', 'nosniff'),
+_HEADERS: page_module.Headers = (
+    ('X-Content-Type-Options', 'nosniff'),
     ('Cross-Origin-Resource-Policy', 'same-origin'))
 
 
@@ -55,7 +56,7 @@ class Resource:
 
     rule: gate_module.Rule
     methods: tuple[str, ...]
-    answer: Callable[[wsgi.WSGIEnvironment], render.Page]
+    answer: Callable[[wsgi.WSGIEnvironment], page_module.Page]
 
 
 class Admin:
@@ -76,7 +77,7 @@ class Admin:
         self._switches = switches
         self._options = detail.effective(view)
         self._waiting = processes.PerProcess(Waiting)
-        self._not_found = render.not_found()
+        self._not_found = page_module.not_found()
         self.resources = {
             DETAIL: Resource('detail', ('GET', 'HEAD'), self._detail),
             REFRESH: Resource('refresh', ('POST',), self._refresh),
@@ -84,7 +85,8 @@ class Admin:
                               metrics.Metrics(running, switches).page)}
         """By what follows the path."""
 
-    def page(self, path: str, environ: wsgi.WSGIEnvironment) -> render.Page:
+    def page(self, path: str,
+             environ: wsgi.WSGIEnvironment) -> page_module.Page:
         """The answer to a path that no anonymous caller has a use for."""
         resource = self.resources.get(path)
         if resource is None:
@@ -95,13 +97,13 @@ class Admin:
             return (self._not_found if refusal.status.startswith('404')
                     else refusal)
         if environ['REQUEST_METHOD'] not in resource.methods:
-            return render.method_not_allowed(resource.methods)
+            return page_module.method_not_allowed(resource.methods)
         return resource.answer(environ)
 
-    def _detail(self, environ: wsgi.WSGIEnvironment) -> render.Page:
+    def _detail(self, environ: wsgi.WSGIEnvironment) -> page_module.Page:
         return self._answer(environ, self._running(environ))
 
-    def _refresh(self, environ: wsgi.WSGIEnvironment) -> render.Page:
+    def _refresh(self, environ: wsgi.WSGIEnvironment) -> page_module.Page:
         running = self._running(environ)
         if self._waiting.get().wait(running.refresh):
             return self._answer(environ, running)
@@ -110,7 +112,7 @@ class Admin:
 
     def _answer(self, environ: wsgi.WSGIEnvironment, running: engine.Engine,
                 status: http.HTTPStatus = http.HTTPStatus.OK,
-                headers: render.Headers = ()) -> render.Page:
+                headers: page_module.Headers = ()) -> page_module.Page:
         kind = render.prefer(environ.get('HTTP_ACCEPT', ''), FORMATS)
         document = self._document(environ, running)
         if kind == render.HTML:
@@ -128,11 +130,7 @@ class Admin:
             body = formats.to_json(document)
         else:
             body = formats.to_text(document)
-        charset = '' if kind.endswith('json') else '; charset=UTF-8'
-        data = body.encode(errors='replace')
-        return render.Page(f'{status.value} {status.phrase}', (
-            ('Content-Type', kind + charset),
-            ('Content-Length', str(len(data))), *_HEADERS, *headers), (data,))
+        return page_module.make(status, body, kind, (*_HEADERS, *headers))
 
     def _document(self, environ: wsgi.WSGIEnvironment,
                   running: engine.Engine) -> detail.Document:

@@ -4,9 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from collections.abc import Sequence
-import dataclasses
 import datetime
 import functools
 import itertools
@@ -17,6 +15,7 @@ from typing import Any
 import jinja2
 import oslo_middleware
 
+from healthcheck.answers import page
 from healthcheck.reports import report
 
 TEXT = 'text/plain'
@@ -27,46 +26,6 @@ FORMATS = (TEXT, HTML, JSON, HEALTH_JSON)
 """In the order of preference; the first one is also the answer to an
 ``Accept`` that nothing matches, and never 406: an error from here would be
 taken for one of the service."""
-
-Headers = tuple[tuple[str, str], ...]
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Page:
-    """An answer, ready to be sent: what ``start_response`` gets, and bytes.
-
-    Headers are a tuple, so that nobody can change them for the next caller;
-    who sends them makes a list of it.
-    """
-
-    status: str
-    headers: Headers
-    body: tuple[bytes, ...]
-
-
-_HTTP = {200: '200 OK', 204: '204 No Content', 404: '404 Not Found',
-         405: '405 Method Not Allowed', 503: '503 Service Unavailable'}
-
-
-def page(status: int, body: str, content_type: str = TEXT,
-         extra: Headers = ()) -> Page:
-    data = body.encode()
-    charset = '' if content_type.endswith('json') else '; charset=UTF-8'
-    # A 204 has no content to have a type.
-    kind = () if status == 204 else (
-        ('Content-Type', content_type + charset),)
-    return Page(_HTTP[status], (
-        *kind, ('Content-Length', str(len(data))),
-        ('Cache-Control', 'no-store'), *extra), (data,))
-
-
-def not_found() -> Page:
-    return page(404, 'Not Found')
-
-
-def method_not_allowed(allowed: Iterable[str]) -> Page:
-    return page(405, 'Method Not Allowed',
-                extra=(('Allow', ', '.join(allowed)),))
 
 
 @functools.cache
@@ -103,9 +62,10 @@ class Answer:
         code = 200 if well else 503
         bodies = {TEXT: self._text(), HTML: self._html(),
                   JSON: self._json(), HEALTH_JSON: self._health_json()}
-        self.pages = {kind: page(code, body, kind)
+        self.pages = {kind: page.make(code, body, kind)
                       for kind, body in bodies.items()}
-        self.head = page(204 if well else 503, '')
+        # oslo.middleware's answer to HEAD, which has a status of its own.
+        self.head = page.make(204 if well else 503, '')
 
     @property
     def _lines(self) -> list[str]:

@@ -9,21 +9,20 @@ answer /healthcheck itself, for services that have no HTTP.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable
 from collections.abc import Mapping
 from collections.abc import Sequence
 import contextlib
 import functools
 import os
 import sys
-from typing import Any, TYPE_CHECKING
+from typing import Any
 import warnings
 
 from oslo_config import cfg
 from oslo_log import log as logging
 from paste.deploy import loadwsgi
 
-from healthcheck.answers import render
+from healthcheck.answers import page
 from healthcheck.config import reading
 from healthcheck.config import views
 from healthcheck import exceptions
@@ -32,9 +31,6 @@ from healthcheck.host import sharing
 from healthcheck.serving import agent
 from healthcheck.serving import listening
 from healthcheck.serving import systemd
-
-if TYPE_CHECKING:
-    from _typeshed import wsgi
 
 LOG = logging.getLogger(__name__)
 
@@ -203,8 +199,8 @@ def _load(args: argparse.Namespace) -> agent.Door:
     LOG.info('The healthcheck agent reads %s',
              ' '.join(reading.files(cfg.CONF)))
     if args.paste:
-        return agent.Door(_nothing, section, own_names=local_conf)
-    return agent.Door(_nothing, cfg.CONF)
+        return agent.Door(page.not_found(), section, own_names=local_conf)
+    return agent.Door(page.not_found(), cfg.CONF)
 
 
 def _section(args: argparse.Namespace,
@@ -234,14 +230,6 @@ def _reject_useless(view: views.View) -> None:
         why = '[healthcheck]backends is empty'
     if why:
         raise exceptions.ConfigError([_USELESS % why])
-
-
-def _nothing(environ: wsgi.WSGIEnvironment,
-             start_response: wsgi.StartResponse) -> Iterable[bytes]:
-    """Answer what is asked for apart from the health."""
-    page = render.not_found()
-    start_response(page.status, list(page.headers))
-    return page.body
 
 
 if __name__ == '__main__':

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
-from collections.abc import Iterable
 from collections.abc import Mapping
 from collections.abc import Sequence
 import contextlib
@@ -25,6 +24,7 @@ from oslo_config import cfg
 from oslo_log import log as logging
 from paste import deploy
 
+from healthcheck.answers import page
 from healthcheck.config import opts
 from healthcheck.config import views
 from healthcheck import exceptions
@@ -58,14 +58,8 @@ ttl = 10
 def app_factory(global_conf: Mapping[str, Any] | None,
                 **local_conf: Any) -> wsgi.WSGIApplication:
     """Make the API itself: whatever is asked, it says who it is."""
-    body = b'{"name": "demo", "versions": []}\n'
-
-    def api(environ: wsgi.WSGIEnvironment,
-            start_response: wsgi.StartResponse) -> Iterable[bytes]:
-        start_response('200 OK', [('Content-Type', 'application/json'),
-                                  ('Content-Length', str(len(body)))])
-        return [body]
-    return api
+    return page.make(200, '{"name": "demo", "versions": []}\n',
+                     'application/json')
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING
 from oslo_config import cfg
 from oslo_log import log as logging
 
-from healthcheck.answers import render
+from healthcheck.answers import page
 from healthcheck.config import databases
 from healthcheck.config import redact
 from healthcheck.config import views
@@ -80,7 +80,7 @@ class Application:
                 self._below, conf, switches={CHECK: self._state})
             well = _are_well(conf, self._door.policy.timeout)
         self._loader = loader.Loader(target, redact.Redactor(*_urls(conf)))
-        self._unavailable = render.page(
+        self._unavailable = page.make(
             503, 'Service Unavailable: the application is not loaded yet',
             extra=(('Retry-After',
                     str(math.ceil(self._door.policy.interval))),))
@@ -105,11 +105,9 @@ class Application:
     def _below(self, environ: wsgi.WSGIEnvironment,
                start_response: wsgi.StartResponse) -> Iterable[bytes]:
         application = self._loader.application
-        if application is not None:
-            return application(environ, start_response)
-        start_response(self._unavailable.status,
-                       list(self._unavailable.headers))
-        return self._unavailable.body
+        if application is None:
+            application = self._unavailable
+        return application(environ, start_response)
 
     def _state(self, environ: wsgi.WSGIEnvironment) -> str:
         return NOT_LOADED if self._loader.application is None else report.OK

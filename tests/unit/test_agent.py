@@ -26,6 +26,7 @@ from healthcheck import serving
 from healthcheck.serving import agent
 from healthcheck.serving import listening
 from healthcheck.serving import systemd
+from tests.unit import wsgi
 
 ROOT = pathlib.Path(__file__).parents[2]
 
@@ -321,6 +322,21 @@ def test_a_url_that_the_files_do_not_know(check, tmp_path):
         f'  - [database]connection refers to $state_path, which is not set '
         f'in {tmp_path}/service.conf (set state_path there, or write its '
         f'value in place of $state_path)')
+
+
+@pytest.mark.parametrize('paste', [False, True])
+def test_head_of_what_an_agent_does_not_have(paste, tmp_path):
+    (tmp_path / 'service.conf').write_text('')
+    (tmp_path / 'paste.ini').write_text(
+        '[filter:healthcheck]\nuse = egg:openstack-healthcheck#healthcheck\n')
+    args = command._parse([
+        '--config-file', f'{tmp_path}/service.conf', '--listen',
+        '127.0.0.1:0', *(['--paste', f'{tmp_path}/paste.ini'] * paste)])
+    command._read_files(args)
+    door = command._load(args)
+    whole, head = wsgi.ask(door, '/'), wsgi.ask(door, '/', 'HEAD')
+    assert (whole.status, whole.text) == (404, 'Not Found')
+    assert (head.status, head.headers, head.body) == (404, whole.headers, b'')
 
 
 @pytest.mark.parametrize('code, problem', [

@@ -15,12 +15,11 @@ ALL = [refusals.NOT_FOUND, refusals.FORBIDDEN, refusals.BUSY, refusals.AWAY,
 
 def _page(refusal, **environ):
     page = refusal.page(wsgi.environ(**environ))
-    headers = dict(page.headers)
-    assert len(headers) == len(page.headers)
-    body = b''.join(page.body)
-    assert headers['Content-Length'] == str(len(body))
-    assert headers['Cache-Control'] == 'no-store'
-    return wsgi.Answer(int(page.status.split()[0]), headers, body)
+    answer = wsgi.ask(page, **environ)
+    assert answer.headers['Cache-Control'] == 'no-store'
+    if environ.get('method') != 'HEAD':
+        assert answer.headers['Content-Length'] == str(len(answer.body))
+    return answer
 
 
 @pytest.mark.parametrize('refusal', ALL)
@@ -48,6 +47,7 @@ def test_json(refusal, accept):
 def test_head_has_no_body(refusal):
     answer = _page(refusal, method='HEAD')
     assert (answer.status, answer.body) == (refusal.status, b'')
+    assert answer.headers == _page(refusal).headers
 
 
 @pytest.mark.parametrize('refusal', [refusals.BUSY, refusals.AWAY,

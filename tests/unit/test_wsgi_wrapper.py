@@ -426,6 +426,9 @@ def test_backends_down_at_the_start(is_main, start, world, in_main_thread):
                           'loaded yet'
     assert answer.headers['Retry-After'] == '1'
     assert answer.headers['Cache-Control'] == 'no-store'
+    head = wsgi.ask(app, '/servers', 'HEAD')
+    assert (head.status, head.headers, head.body) == (
+        503, answer.headers, b'')
     assert world.loads == []
     stubs.Scripted.results = [report.Result.ok()]
     assert until_not(app, 'APPLICATION: NOT LOADED',

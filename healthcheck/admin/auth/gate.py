@@ -16,7 +16,7 @@ from oslo_log import log as logging
 
 from healthcheck.admin.auth import refusals
 from healthcheck.answers import access
-from healthcheck.answers import render
+from healthcheck.answers import page
 from healthcheck.config import reading
 from healthcheck.config import redact
 from healthcheck.config import views
@@ -62,7 +62,7 @@ class Gate:
                                         'reason': exc.reason})
 
     def check(self, environ: wsgi.WSGIEnvironment,
-              rule: Rule) -> render.Page | None:
+              rule: Rule) -> page.Page | None:
         """None for whom ``rule`` lets pass, else the answer to him.
 
         That is 404 where nobody can pass, 401 without a valid token, 403

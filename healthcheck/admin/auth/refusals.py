@@ -9,6 +9,7 @@ import http
 import json
 from typing import TYPE_CHECKING
 
+from healthcheck.answers import page as page_module
 from healthcheck.answers import render
 
 if TYPE_CHECKING:
@@ -26,24 +27,18 @@ class Refusal:
 
     status: http.HTTPStatus
     message: str
-    headers: render.Headers = ()
+    headers: page_module.Headers = ()
 
-    def page(self, environ: wsgi.WSGIEnvironment) -> render.Page:
+    def page(self, environ: wsgi.WSGIEnvironment) -> page_module.Page:
         """The answer: text, or JSON in the form of OpenStack's APIs."""
-        kind, body = 'text/plain; charset=UTF-8', self.message
+        kind, body = render.TEXT, self.message
         if render.negotiate(environ.get('HTTP_ACCEPT', '')) in (
                 render.JSON, render.HEALTH_JSON):
             kind = render.JSON
             body = json.dumps({'error': {
                 'code': self.status.value, 'title': self.status.phrase,
                 'message': self.message}})
-        if environ['REQUEST_METHOD'] == 'HEAD':
-            body = ''
-        data = body.encode()
-        return render.Page(
-            f'{self.status.value} {self.status.phrase}', (
-                ('Content-Type', kind), ('Content-Length', str(len(data))),
-                ('Cache-Control', 'no-store'), *self.headers), (data,))
+        return page_module.make(self.status, body, kind, self.headers)
 
 
 def _not_now(message: str, seconds: int) -> Refusal:

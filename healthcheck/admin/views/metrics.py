@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from oslo_log import log as logging
 
 from healthcheck.admin.views import timeline
+from healthcheck.answers import page as page_module
 from healthcheck.answers import render
 from healthcheck.answers import switches as switches_module
 from healthcheck import engine
@@ -48,12 +49,12 @@ class Metrics:
         self._switches = switches
         self._complained = False
 
-    def page(self, environ: wsgi.WSGIEnvironment) -> render.Page:
+    def page(self, environ: wsgi.WSGIEnvironment) -> page_module.Page:
         try:
             from healthcheck.admin.views import collector
         except ImportError as exc:
             self._complain(exc)
-            return render.not_found()
+            return page_module.not_found()
         running = self._started(environ)
         state = self._switches.state(environ)
         # Of a worker that has not yet looked at itself, the rest is known.
@@ -65,11 +66,8 @@ class Metrics:
         content_type, body = collector.written(
             collector.Collector(known, moment),
             render.prefer(accept, (render.TEXT, OPENMETRICS)) == OPENMETRICS)
-        return render.Page('200 OK', (
-            ('Content-Type', content_type),
-            ('Content-Length', str(len(body))),
-            ('Cache-Control', 'no-store'),
-            ('X-Content-Type-Options', 'nosniff')), (body,))
+        return page_module.make(200, body, content_type,
+                                (('X-Content-Type-Options', 'nosniff'),))
 
     def _complain(self, exc: ImportError) -> None:
         if not self._complained:

@@ -20,7 +20,7 @@ import markupsafe
 
 from healthcheck.admin.views import detail
 from healthcheck.admin.views import formats
-from healthcheck.answers import render as render_module
+from healthcheck.answers import page
 
 Document = detail.Document
 
@@ -34,7 +34,7 @@ _SPARK_WIDTH, _SPARK_HEIGHT = 120.0, 24.0
 
 
 @functools.cache
-def headers() -> render_module.Headers:
+def headers() -> page.Headers:
     """What a browser may do with the page: next to nothing."""
     return (
         ('Content-Security-Policy', '; '.join((
