@@ -21,6 +21,7 @@ from oslo_log import log as logging
 
 from healthcheck.answers import board
 from healthcheck.answers import switches
+from healthcheck.config import settings as settings_module
 from healthcheck.host import group as group_module
 from healthcheck.host import hostprober
 from healthcheck.host import processes
@@ -59,7 +60,7 @@ class Engine:
     """
 
     def __init__(self, names: Sequence[str], probes: Sequence[guard.Guarded],
-                 policy: check.Policy, settings: Any,
+                 policy: check.Policy, settings: settings_module.Settings,
                  file_switches: switches.Switches,
                  group: group_module.Group | None = None,
                  audience: audience_module.Audience | None = None) -> None:

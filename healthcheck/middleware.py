@@ -72,7 +72,7 @@ class Healthcheck:
                              else application)
         view = views.View(views.service_conf(section) if service is None
                           else service, section)
-        settings = view.healthcheck
+        settings = view.settings
         self._access = access.Access(
             access.parse_ranges(settings.allowed_source_ranges,
                                 view.problems),
@@ -203,7 +203,7 @@ class Healthcheck:
         return engine.Engine(
             self._checks.names,
             self._checks.make_probes(int(port) if port.isdecimal() else 0),
-            self.policy, self._view.healthcheck, self._checks.switches,
+            self.policy, self._view.settings, self._checks.switches,
             self._group, self._listeners.make())
 
     def _log_set_up(self) -> None:
@@ -216,7 +216,7 @@ class Healthcheck:
                      '%(bound).1f s',
                      {'names': ', '.join(self._checks.names),
                       'bound': self.policy.detection})
-        if self._view.healthcheck.detailed:
+        if self._view.settings.detailed:
             LOG.warning('Healthcheck option detailed gives JSON its detailed '
                         'shape, and no more: host, versions and stacks are '
                         'not shown to anonymous callers.')

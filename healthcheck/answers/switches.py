@@ -15,15 +15,18 @@ from collections.abc import Callable
 from collections.abc import Mapping
 from collections.abc import Sequence
 import os
-from typing import Any, TYPE_CHECKING
+from typing import TYPE_CHECKING
 
 from oslo_log import log as logging
 
+from healthcheck.config import settings as settings_module
 from healthcheck.probing import guard
 from healthcheck.reports import report
 
 if TYPE_CHECKING:
     from _typeshed import wsgi
+
+Settings = settings_module.Settings
 
 LOG = logging.getLogger(__name__)
 
@@ -44,7 +47,7 @@ def _exists(path: str) -> bool:
     return os.access(path, os.F_OK)
 
 
-def _disable_by_file(settings: Any, problems: list[str]) -> Switch:
+def _disable_by_file(settings: Settings, problems: list[str]) -> Switch:
     path = settings.disable_by_file_path
     if not path:
         LOG.warning('Healthcheck disable_by_file has no effect: '
@@ -53,7 +56,7 @@ def _disable_by_file(settings: Any, problems: list[str]) -> Switch:
     return lambda environ: DISABLED if _exists(path) else report.OK
 
 
-def _disable_by_files_ports(settings: Any, problems: list[str]) -> Switch:
+def _disable_by_files_ports(settings: Settings, problems: list[str]) -> Switch:
     paths = {}
     for entry in settings.disable_by_file_paths:
         port, colon, path = entry.strip().partition(':')
@@ -72,13 +75,13 @@ def _disable_by_files_ports(settings: Any, problems: list[str]) -> Switch:
     return switch
 
 
-def _ports(settings: Any) -> list[str]:
+def _ports(settings: Settings) -> list[str]:
     """The ports that ``disable_by_file_paths`` names."""
     return [entry.strip().partition(':')[0]
             for entry in settings.disable_by_file_paths]
 
 
-def _enable_by_files(settings: Any, problems: list[str]) -> Switch:
+def _enable_by_files(settings: Settings, problems: list[str]) -> Switch:
     paths = [path.strip() for path in settings.enable_by_file_paths]
     if not paths:
         LOG.warning('Healthcheck enable_by_files has no effect: '
@@ -92,7 +95,7 @@ def _enable_by_files(settings: Any, problems: list[str]) -> Switch:
     return switch
 
 
-KINDS: dict[str, Callable[[Any, list[str]], Switch]] = {
+KINDS: dict[str, Callable[[Settings, list[str]], Switch]] = {
     'disable_by_file': _disable_by_file,
     _BY_PORT: _disable_by_files_ports,
     'enable_by_files': _enable_by_files,
@@ -113,7 +116,7 @@ class Switches:
     :ivar unthrown: the state in which all of them say ``OK``
     """
 
-    def __init__(self, names: Sequence[str], settings: Any,
+    def __init__(self, names: Sequence[str], settings: Settings,
                  problems: list[str],
                  more: Mapping[str, Switch] | None = None) -> None:
         more = more or {}

@@ -35,7 +35,7 @@ def of(view: views.View, policy: check.Policy) -> (
     made = _watches.get(view)
     if made is None:
         sources = _sources(view, policy)
-        workers: int = view.healthcheck.cells_workers
+        workers: int = view.settings.cells_workers
         made = _watches.setdefault(view, processes.PerProcess(
             lambda: watch.Watch(fleet.Fleet(sources, time.monotonic),
                                 workers)))
@@ -49,7 +49,7 @@ def _sources(view: views.View, policy: check.Policy) -> fleet.Sources:
         'cells, services: there is no database that lists the cells',
         [('api_database', 'connection')])
     messaging.note(view)
-    tolerance = dialects.Tolerance.of(view.healthcheck)
+    tolerance = dialects.Tolerance.of(view.settings)
     bound = policy.timeout * database_target.BOUND
     # What is wrong with it is told now.
     database_target.DatabaseTarget(api_url, option=option, bound=bound,

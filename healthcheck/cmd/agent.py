@@ -222,11 +222,11 @@ def _section(args: argparse.Namespace,
 def _reject_useless(view: views.View) -> None:
     """:raises exceptions.ConfigError: if nobody would hear of anything"""
     why = ''
-    if view.healthcheck.sharing != group_module.HOST:
-        why = f'[healthcheck]sharing is {view.healthcheck.sharing}'
+    if view.settings.sharing != group_module.HOST:
+        why = f'[healthcheck]sharing is {view.settings.sharing}'
     elif group_module.find_place(view) is None:
         why = 'no place is known to share a report in'
-    elif not view.healthcheck.backends:
+    elif not view.settings.backends:
         why = '[healthcheck]backends is empty'
     if why:
         raise exceptions.ConfigError([_USELESS % why])

@@ -74,7 +74,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         _configure(args.config_file)
         app = deploy.loadapp(f'config:{os.path.abspath(args.paste_file)}')
         policy = getattr(app, 'policy', None) or base.policy_of(
-            views.View(cfg.CONF, {}).healthcheck)
+            views.View(cfg.CONF, {}).settings)
         _serve(app, args, lambda address: _explain(args, address, policy))
     except (cfg.Error, exceptions.ConfigError) as exc:
         sys.exit(f'healthcheck-demo: {exc}')
@@ -184,7 +184,7 @@ def _explain(args: argparse.Namespace, address: Any,
              policy: check.Policy) -> None:
     host = f'[{address[0]}]' if ':' in address[0] else address[0]
     root = f'http://{host}:{address[1]}'
-    settings = views.View(cfg.CONF, {}).healthcheck
+    settings = views.View(cfg.CONF, {}).settings
     url = root + settings.path
     bound = f'{policy.detection:.1f} s'
     lines = ['', 'Try:', f'  curl -i {url}',

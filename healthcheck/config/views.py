@@ -23,6 +23,7 @@ from oslo_config import cfg
 from healthcheck.config import entrypoints
 from healthcheck.config import opts
 from healthcheck.config import reading
+from healthcheck.config import settings
 from healthcheck import exceptions
 
 # What oslo.middleware reads in a section to find the service's configuration.
@@ -53,8 +54,10 @@ class View:
     ``healthcheck`` answers from the section first, everything else is the
     service's.
 
-    :ivar healthcheck: the values of the group, resolved once, so that
-        reading one costs an attribute access
+    :ivar healthcheck: the values of the group, those that plugins have
+        registered included, resolved once, so that reading one costs an
+        attribute access
+    :ivar settings: those that are ours, typed
     :ivar private: what a library gets in place of the service's
         configuration, if it registers options where it reads them
     :ivar problems: what is wrong so far, a line for each thing
@@ -74,6 +77,7 @@ class View:
         self.foreign = False
         self._known: dict[str, cfg.Opt] = {}
         self.register_opts(opts.all_opts(), group=opts.GROUP)
+        self.settings = settings.Settings.of(vars(self.healthcheck))
 
     @property
     def options(self) -> Mapping[str, cfg.Opt]:

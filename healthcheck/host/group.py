@@ -52,7 +52,7 @@ def group_of(view: views.View, names: Sequence[str],
     :param names: of its checks
     :param lease: seconds after which a prober that is stopped is deposed
     """
-    if view.healthcheck.sharing != HOST:
+    if view.settings.sharing != HOST:
         return None
     place = find_place(view)
     if place is None:
@@ -84,7 +84,7 @@ def find_place(view: views.View) -> str | None:
     with contextlib.suppress(exceptions.ConfigError):
         locks = views.service_option(view.service, 'oslo_concurrency',
                                      'lock_path')
-    return view.healthcheck.state_path or locks or runtime or None
+    return view.settings.state_path or locks or runtime or None
 
 
 def identity(view: views.View, names: Sequence[str]) -> str:

@@ -53,7 +53,7 @@ class Listeners:
 
     def __init__(self, view: views.View) -> None:
         self._view = view
-        names = [name.strip() for name in view.healthcheck.listeners
+        names = [name.strip() for name in view.settings.listeners
                  if name.strip()]
         self._kinds = entrypoints.load(
             NAMESPACE, 'listeners', 'listener', list(dict.fromkeys(names)),

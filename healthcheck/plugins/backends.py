@@ -37,12 +37,12 @@ class Backends:
     def __init__(self, view: views.View,
                  more: Mapping[str, switches.Switch] | None = None) -> None:
         self._view = view
-        self.names = [name.strip() for name in view.healthcheck.backends
+        self.names = [name.strip() for name in view.settings.backends
                       if name.strip()]
         self._check_names(more or {})
         self.switches = switches.Switches(
             [name for name in dict.fromkeys(self.names)
-             if name in switches.KINDS], view.healthcheck, view.problems,
+             if name in switches.KINDS], view.settings, view.problems,
             more)
         self._plugins = entrypoints.load(
             NAMESPACE, 'backends', 'plugin',
@@ -54,7 +54,7 @@ class Backends:
         probes = self.make_probes(0)
         self.probed = any(not probe.per_worker for probe in probes)
         view.problems.extend(base.policy_problems(
-            base.policy_of(view.healthcheck)))
+            base.policy_of(view.settings)))
 
     def make_probes(self, server_port: int) -> list[guard.Guarded]:
         """Fresh probes, for one process.
@@ -99,7 +99,7 @@ class Backends:
         if _EXCLUSIVE.issubset(self.names):
             problems.append('backends: disable_by_file and enable_by_files '
                             'exclude each other; keep one of them')
-        for name in self._view.healthcheck.noncritical:
+        for name in self._view.settings.noncritical:
             if name not in (*self.names, *more, *opts.NONCRITICAL):
                 problems.append(
                     f'noncritical = {name!r}: there is no such check '

@@ -16,6 +16,7 @@ from oslo_middleware.healthcheck import pluginbase
 from healthcheck.answers import board
 from healthcheck.answers import switches
 from healthcheck.config import entrypoints
+from healthcheck.config import settings as settings_module
 from healthcheck.config import views
 from healthcheck import engine
 from healthcheck import exceptions
@@ -38,7 +39,7 @@ MISCONFIGURED = failures.MISCONFIGURED
 LOG = logging.getLogger(__name__)
 
 
-def policy_of(settings: Any) -> check.Policy:
+def policy_of(settings: settings_module.Settings) -> check.Policy:
     """The policy that the values of group ``[healthcheck]`` spell out."""
     return check.Policy(
         interval=settings.interval, retry_interval=settings.retry_interval,
@@ -67,7 +68,7 @@ def group_of(view: views.View,
              names: Sequence[str]) -> group_module.Group | None:
     """Who shares a prober with a section that has those checks."""
     return group_module.group_of(
-        view, names, hostprober.lease(policy_of(view.healthcheck)))
+        view, names, hostprober.lease(policy_of(view.settings)))
 
 
 class ProbePlugin(pluginbase.HealthcheckBaseExtension):
@@ -79,7 +80,9 @@ class ProbePlugin(pluginbase.HealthcheckBaseExtension):
     :meth:`probe`.
 
     :ivar view: the service's configuration, as the section sees it
-    :ivar settings: the values of group ``[healthcheck]``
+    :ivar settings: the values of group ``[healthcheck]``, with those of the
+        options that the plugin registers. Ours are typed in
+        ``view.settings``.
     :ivar news: a plugin that goes on looking between two probes calls it,
         in any thread, to be probed now
     :raises healthcheck.exceptions.ConfigError: if it is not configured well
@@ -121,7 +124,7 @@ class ProbePlugin(pluginbase.HealthcheckBaseExtension):
             self.view.note_plugin(self.name, type(self))
             self.set_up()
             self.view.problems.extend(
-                policy_problems(policy_of(self.settings)))
+                policy_problems(policy_of(self.view.settings)))
             self.view.check()
         except KeyboardInterrupt:
             raise
@@ -217,7 +220,7 @@ def _label_of(name: str) -> str:
 def _alone(view: views.View, make: Callable[[], ProbePlugin],
            name: str) -> engine.Engine:
     """What runs a plugin where nothing runs a whole section."""
-    settings = view.healthcheck
+    settings = view.settings
     try:
         probe = guard.Guarded(name, make())
     except BaseException as exc:

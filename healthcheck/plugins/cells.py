@@ -48,10 +48,10 @@ class Cells(base.ProbePlugin):
     name = 'cells'
 
     def set_up(self) -> None:
-        self._critical = frozenset(self.settings.cells_critical)
-        self._min_up: str = self.settings.cells_min_up
+        self._critical = frozenset(self.view.settings.cells_critical)
+        self._min_up: str = self.view.settings.cells_min_up
         self._member = member.Member(
-            self.view, base.policy_of(self.settings),
+            self.view, base.policy_of(self.view.settings),
             fleet.Wants(queues=True), lambda: self.news())
 
     def probe(self) -> Result:

@@ -24,7 +24,7 @@ def target_of(plugin: base.ProbePlugin) -> database_target.DatabaseTarget:
 
     :raises healthcheck.exceptions.ConfigError: if none is set
     """
-    settings = plugin.settings
+    settings = plugin.view.settings
     option, url = databases.find_url(
         plugin.view, 'database_connection',
         f'{plugin.name}: there is no database to probe')

@@ -21,14 +21,14 @@ class MessageQueue(base.ConnectedPlugin):
         messaging.note(self.view)
         self.target = queue_target.QueueTarget(
             self.view.private, url_text, option=option,
-            bound=self.settings.timeout)
+            bound=self.view.settings.timeout)
 
     def _find_url(self) -> tuple[str, str]:
         """(name of the option, URL)
 
         :raises exceptions.ConfigError: if none is set
         """
-        own = self.settings.message_queue_transport_url
+        own = self.view.settings.message_queue_transport_url
         if own:
             return 'message_queue_transport_url', own
         url = views.service_option(self.view, None, 'transport_url')

@@ -85,7 +85,7 @@ class Services(base.ProbePlugin):
 
     def _service(self) -> str:
         """Whose services it looks for."""
-        known: str | None = self.settings.services_of
+        known: str | None = self.view.settings.services_of
         if known:
             return known
         project = self.view.project
@@ -130,9 +130,9 @@ class _Cells:
 
     def __init__(self, plugin: Services, count: Count) -> None:
         self._count = count
-        self._ttl: float = plugin.settings.ttl
+        self._ttl: float = plugin.view.settings.ttl
         self._member = member.Member(
-            plugin.view, base.policy_of(plugin.settings),
+            plugin.view, base.policy_of(plugin.view.settings),
             fleet.Wants(count=self._counted), lambda: plugin.news())
         self.hurry = self._member.hurry
         self.close = self._member.leave

@@ -56,7 +56,7 @@ class Worker(base.ProbePlugin):
 
     def _look(self) -> Iterator[tuple[str, str]]:
         """(reason, or nothing if it is well; figures) of each resource."""
-        settings, process = self.settings, self.process
+        settings, process = self.view.settings, self.process
         use = process.descriptors()
         if use is not None:
             yield self._judge(use, settings.worker_max_descriptors,

@@ -276,7 +276,7 @@ def _look(conf: cfg.ConfigOpts, timeout: float) -> bool:
     view = views.View(conf, {})
     found: queue.Queue[tuple[str, report.Result]] = queue.Queue()
     probes = [probe for probe in backends.Backends(view).make_probes(0)
-              if probe.name not in view.healthcheck.noncritical]
+              if probe.name not in view.settings.noncritical]
 
     def look(probe: guard.Guarded) -> None:
         found.put((probe.name, probe.probe()))

@@ -17,6 +17,7 @@ from typing import Any
 import sqlalchemy
 from sqlalchemy import engine
 
+from healthcheck.config import settings as settings_module
 from healthcheck.reports import report
 from healthcheck.targets import failures
 from healthcheck.targets import mysql_faults
@@ -40,7 +41,7 @@ class Tolerance:
     galera_donor: bool = False
 
     @classmethod
-    def of(cls, settings: Any) -> Tolerance:
+    def of(cls, settings: settings_module.Settings) -> Tolerance:
         """That of group ``[healthcheck]``, whose values these are."""
         return cls(settings.database_read_only_ok,
                    settings.database_galera_donor_ok)

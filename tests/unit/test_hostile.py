@@ -27,6 +27,7 @@ from healthcheck.probing import guard
 from healthcheck.probing import intake
 from healthcheck.reports import lines
 from healthcheck.reports import report
+from tests.unit import settings as settings_module
 from tests.unit import stubs
 from tests.unit import world
 from tests.unit import wsgi
@@ -192,7 +193,7 @@ def shown(name, found):
     assert codec.load(report.Report, data) == found
     board = board_module.Board(
         [one.name for one in found.checks],
-        switches.Switches([], types.SimpleNamespace(noncritical=[]), []),
+        switches.Switches([], settings_module.make(), []),
         board_module.Reports(None, report.Report(())), clock=lambda: 100.0)
     board.publish(found)
     for one in found.checks:

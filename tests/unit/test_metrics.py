@@ -10,7 +10,6 @@ import pathlib
 import re
 import subprocess
 import sys
-import types
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -26,6 +25,7 @@ from healthcheck.answers import switches
 from healthcheck.reports import history
 from healthcheck.reports import report
 from tests.unit import documents
+from tests.unit import settings
 from tests.unit import wsgi
 
 ETC = pathlib.Path(__file__).parents[2] / 'etc'
@@ -33,7 +33,7 @@ DOCS = ETC.parent / 'doc' / 'source'
 NOW = documents.NOW
 Status = report.Status
 
-NO_SWITCHES = switches.Switches([], types.SimpleNamespace(noncritical=[]), [])
+NO_SWITCHES = switches.Switches([], settings.make(), [])
 PROBER = report.ProberProcess(7, 'node1', 'nova-api', NOW.time - 100)
 EVENTS = st.lists(st.tuples(st.booleans(), st.floats(0, 100)), max_size=20)
 

@@ -10,6 +10,7 @@ from healthcheck.answers import board as board_module
 from healthcheck.answers import render
 from healthcheck.answers import switches
 from healthcheck.reports import report
+from tests.unit import settings
 from tests.unit import world
 
 Status = report.Status
@@ -30,8 +31,7 @@ def clock():
 
 @pytest.fixture
 def board(clock):
-    nothing = switches.Switches([], type('Settings', (), {'noncritical': []}),
-                                [])
+    nothing = switches.Switches([], settings.make(), [])
     return board_module.Board(NAMES, nothing, TO_COME, clock=clock,
                               wall_clock=lambda: 1e9 + clock.now)
 
@@ -124,9 +124,9 @@ def test_excluding_is_kept_and_bounded(board):
 @pytest.fixture
 def drained(tmp_path, clock):
     path = tmp_path / 'drain'
-    settings = type('Settings', (), {
-        'noncritical': [], 'disable_by_file_path': str(path)})
-    made = switches.Switches(['disable_by_file'], settings, [])
+    made = switches.Switches(
+        ['disable_by_file'],
+        settings.make(disable_by_file_path=str(path)), [])
     board = board_module.Board(['disable_by_file', 'database'], made, TO_COME,
                                clock=clock, wall_clock=lambda: 1e9)
     publish(board, database=(Status.PASS,))
@@ -164,19 +164,18 @@ def test_a_drain_outlives_a_stale_report(drained, clock):
     ('8774', switches.DISABLED), ('8775', 'OK'), ('x', 'OK'), ('', 'OK')])
 def test_a_drain_of_a_port(tmp_path, port, reason):
     (tmp_path / 'drain').touch()
-    settings = type('Settings', (), {
-        'noncritical': [], 'disable_by_file_paths':
-        [f'8774:{tmp_path}/drain', ' 8775:/nowhere']})
-    made = switches.Switches(['disable_by_files_ports'], settings, [])
+    made = switches.Switches(
+        ['disable_by_files_ports'], settings.make(disable_by_file_paths=[
+            f'8774:{tmp_path}/drain', ' 8775:/nowhere']), [])
     assert made.state({'SERVER_PORT': port}) == (reason,)
 
 
 def test_a_drain_is_logged_once_for_each_port(tmp_path, caplog):
     """A process serves two ports, and one of them is drained."""
     drain = tmp_path / 'drain'
-    settings = type('Settings', (), {
-        'noncritical': [], 'disable_by_file_paths': [f'8774:{drain}']})
-    made = switches.Switches(['disable_by_files_ports'], settings, [])
+    made = switches.Switches(
+        ['disable_by_files_ports'],
+        settings.make(disable_by_file_paths=[f'8774:{drain}']), [])
 
     def poll():
         for port in ('8774', '80', '8775') * 3:
@@ -195,11 +194,10 @@ def test_a_drain_is_logged_once_for_each_port(tmp_path, caplog):
 def test_what_is_kept_of_ports_is_bounded(tmp_path, caplog):
     """Some servers take the port from a header, so a client makes it up."""
     path = tmp_path / 'drain'
-    settings = type('Settings', (), {
-        'noncritical': [], 'disable_by_file_path': str(path),
-        'disable_by_file_paths': ['8774:/nowhere']})
-    made = switches.Switches(['disable_by_file', 'disable_by_files_ports'],
-                             settings, [])
+    made = switches.Switches(
+        ['disable_by_file', 'disable_by_files_ports'], settings.make(
+            disable_by_file_path=str(path),
+            disable_by_file_paths=['8774:/nowhere']), [])
     path.touch()
     for port in range(1000, 3000):
         made.state({'SERVER_PORT': str(port)})
@@ -208,10 +206,7 @@ def test_what_is_kept_of_ports_is_bounded(tmp_path, caplog):
 
 
 def test_switches_without_a_path_have_no_effect_and_say_so(caplog):
-    settings = type('Settings', (), {
-        'noncritical': [], 'disable_by_file_path': None,
-        'disable_by_file_paths': [], 'enable_by_file_paths': []})
-    made = switches.Switches(list(switches.KINDS), settings, [])
+    made = switches.Switches(list(switches.KINDS), settings.make(), [])
     for _ in range(3):
         assert made.state({}) == ('OK',) * 3
     assert len(caplog.records) == 3

@@ -15,6 +15,7 @@ from healthcheck.host import sharing
 from healthcheck.probing import check
 from healthcheck.probing import threads
 from healthcheck.reports import report
+from tests.unit import settings
 from tests.unit import world
 
 
@@ -76,11 +77,10 @@ def threadless(uwsgi, tmp_path):
     group = group_module.Group(str(tmp_path), 'a' * 64, 4.0)
 
     def make(*probes, group=group):
-        settings = types.SimpleNamespace(
-            startup_wait=5.0, noncritical=[], detailed=False)
+        values = settings.make(startup_wait=5.0)
         return engine.Engine(
             [probe.name for probe in probes], probes, check.Policy(),
-            settings, switches.Switches([], settings, []), group)
+            values, switches.Switches([], values, []), group)
     make.agent = sharing.Sharing(group)
     return make
 

@@ -9,7 +9,8 @@ nothing.
 
 from __future__ import annotations
 
-from typing import Any, Literal, TYPE_CHECKING
+from collections.abc import Iterable
+from typing import Literal, TYPE_CHECKING
 
 from oslo_config import cfg
 from oslo_log import log as logging
@@ -45,12 +46,12 @@ class Gate:
     """
 
     def __init__(self, view: views.View) -> None:
-        settings = view.healthcheck
+        settings = view.settings
         self._ranges: dict[Rule, access.Ranges] = {
-            'detail': _ranges(settings, 'detail_source_ranges',
-                              view.problems),
-            'metrics': _ranges(settings, 'metrics_source_ranges',
-                               view.problems)}
+            'detail': _ranges(settings.detail_source_ranges,
+                              'detail_source_ranges', view.problems),
+            'metrics': _ranges(settings.metrics_source_ranges,
+                               'metrics_source_ranges', view.problems)}
         self._keystone: Keystone | None = None
         try:
             self._keystone = _keystone(view)
@@ -152,6 +153,6 @@ def _keystone(view: views.View) -> Keystone:
                                logging.ERROR) from exc
 
 
-def _ranges(settings: Any, option: str, problems: list[str]) -> access.Ranges:
-    return access.Ranges(access.parse_ranges(
-        getattr(settings, option), problems, option))
+def _ranges(ranges: Iterable[str], option: str,
+            problems: list[str]) -> access.Ranges:
+    return access.Ranges(access.parse_ranges(ranges, problems, option))
