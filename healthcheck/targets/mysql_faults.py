@@ -12,12 +12,8 @@ from __future__ import annotations
 
 import re
 
+from healthcheck.targets import dialects
 from healthcheck.targets import failures
-
-NO_SERVER_BEHIND_PROXY = 'NO SERVER BEHIND PROXY'
-NO_SUCH_DATABASE = 'NO SUCH DATABASE'
-NOT_READY = 'NOT READY'
-READ_ONLY = 'READ ONLY'
 
 CODES = {code: reason for reason, codes in {
     # 1135: the server has no thread for another connection.
@@ -29,9 +25,9 @@ CODES = {code: reason for reason, codes in {
         1042, 1045, 1129, 1130, 1251, 1275, 1524, 1698, 1820, 1862, 1873,
         2049, 2059, 2061, 3118, 3159, 3955, 4150, 4151),
     failures.PERMISSION_DENIED: (1044, 1142, 1143, 1227, 1370),
-    NO_SUCH_DATABASE: (1049,),
-    NOT_READY: (1047, 3032),
-    READ_ONLY: (1792, 1836, 1874),
+    dialects.NO_SUCH_DATABASE: (1049,),
+    dialects.NOT_READY: (1047, 3032),
+    dialects.READ_ONLY: (1792, 1836, 1874),
     # 4031: idle for too long.
     failures.CONNECTION_LOST: (
         1053, 1079, 1080, 1152, 1158, 1159, 1160, 1161, 1184, 1927,
@@ -44,15 +40,15 @@ CODES = {code: reason for reason, codes in {
     failures.BAD_URL: (1115, 2019),
     # 9001, 9002: none can be connected to; 9004, 9005: the one there was
     # went offline, or lags.
-    NO_SERVER_BEHIND_PROXY: (9001, 9002, 9004, 9005),
+    dialects.NO_SERVER_BEHIND_PROXY: (9001, 9002, 9004, 9005),
 }.items() for code in codes}
 
 # Codes that stand for many faults, which their words tell apart; the first
 # phrase that is found counts. 1815 is MaxScale's, at the login. 2026 is that
 # of TLS, with OpenSSL's words.
 _WORDS = {
-    1290: {'read-only': READ_ONLY, 'read_only': READ_ONLY},
-    1815: {'session creation failed': NO_SERVER_BEHIND_PROXY},
+    1290: {'read-only': dialects.READ_ONLY, 'read_only': dialects.READ_ONLY},
+    1815: {'session creation failed': dialects.NO_SERVER_BEHIND_PROXY},
     2026: {'no such file': failures.TLS_NOT_SET_UP,
            'permission denied': failures.TLS_NOT_SET_UP,
            'no certificate or crl': failures.TLS_NOT_SET_UP,

@@ -26,7 +26,6 @@ from healthcheck.targets import database_target
 from healthcheck.targets import dialects
 from healthcheck.targets import failures
 from healthcheck.targets import held
-from healthcheck.targets import mysql_faults
 from healthcheck.targets import mysql_tls
 from healthcheck.targets import queue_target
 
@@ -153,7 +152,7 @@ class TestReasons:
         (1142, failures.PERMISSION_DENIED), (1836, dialects.READ_ONLY),
         (1969, failures.NO_ANSWER), (3024, failures.NO_ANSWER),
         (4031, failures.CONNECTION_LOST),
-        *((code, mysql_faults.NO_SERVER_BEHIND_PROXY)
+        *((code, dialects.NO_SERVER_BEHIND_PROXY)
           for code in (9001, 9002, 9004, 9005)),
         (9003, failures.FAILED)])
     def test_of_mysql(self, code, reason):
@@ -172,7 +171,7 @@ class TestReasons:
         ((1290, 'The server is running with --skip-grant-tables'),
          failures.FAILED),
         ((1815, 'Internal error: Session creation failed'),
-         mysql_faults.NO_SERVER_BEHIND_PROXY),
+         dialects.NO_SERVER_BEHIND_PROXY),
         ((1815, 'Internal error: DBRM is not responding'), failures.FAILED),
         # As libmariadb and libmysqlclient write them.
         ((2002, "Can't connect to server on 'h' (111)"),
