@@ -4,14 +4,15 @@
 
 The database counts; a handful of rows comes back, however many services are
 registered. The tables, and whose rule holds for which, are in
-``service_tables.py``.
+``service_tables.py``, the statement is in ``counting.py``.
 
 Two clocks can be wrong. A heartbeat is written with the clock of the host
 that runs a conductor (Nova), the service (Cinder) or a server (Neutron). It
 is judged by the database's clock and not by ours, so that a clock of ours
 that is off does no harm. But then one of the database's that is off would
 make every service look down that in fact is well: no service writes with
-it. So the statement counts by both clocks, and where they differ by more
+it. So the statement counts by both clocks, by ours
+as of when it is sent, and where they differ by more
 than half of the time after which a service is down, the clock is taken that
 more heartbeats are near to, for that is the one they are written with. Half,
 because services beat at least twice in that time: below it, no service that
@@ -29,7 +30,7 @@ list. What differs from that list is the moment of asking alone.
 from __future__ import annotations
 
 from collections.abc import Callable
-from collections.abc import Mapping
+from collections.abc import Iterable
 import dataclasses
 import datetime
 import math
@@ -37,17 +38,11 @@ import time
 
 import sqlalchemy
 
+from healthcheck.plugins import counting
 from healthcheck.plugins import service_tables
+from healthcheck.targets import statements
 
-# Each gives the time in UTC whatever time zone the server or the session
-# has, as it is now and not as it was when the transaction began.
-_CLOCKS: Mapping[str, str] = {
-    'mysql': 'SELECT UTC_TIMESTAMP(6)',
-    'mariadb': 'SELECT UTC_TIMESTAMP(6)',
-    'postgresql': "SELECT timezone('utc', clock_timestamp())",
-    'sqlite': "SELECT strftime('%Y-%m-%d %H:%M:%f', 'now')",
-}
-# Of the coarsest of them, in seconds.
+# Of the coarsest clock of a database, in seconds.
 _RESOLUTION = 0.001
 
 
@@ -105,7 +100,7 @@ class Found:
 def count(connection: sqlalchemy.Connection, table: service_tables.Table,
           down_time: float, *,
           wall_clock: Callable[[], float] = time.time) -> Found:
-    """Count who is up: a question for the time, and one statement.
+    """Count who is up, in one statement that asks for the time, too.
 
     Begins a transaction, unless the connection is in one, and leaves it to
     the caller to end: one that stayed open would go on showing the same
@@ -116,64 +111,60 @@ def count(connection: sqlalchemy.Connection, table: service_tables.Table,
     :param wall_clock: this host's, in seconds since the epoch
     :raises sqlalchemy.exc.SQLAlchemyError: if the database does not do it
     """
-    nows, skew = _look_at_clocks(connection, wall_clock)
-    allowed = datetime.timedelta(seconds=down_time)
-    limits = {}
-    for clock, now in nows.items():
-        limits[f'{clock}_low'] = now - allowed
-        limits[f'{clock}_high'] = now + allowed
-    rows = [row for row in
-            connection.execute(table.statement, limits).mappings()
-            if row['kind'] not in table.left_out]
+    statements.begin(connection)
+    before = wall_clock()
+    groups = [counting.Group(*row) for row in statements.rows(
+        connection, counting.statement(
+            table, connection.dialect, down_time, _utc(before)))]
+    skew = _skew(groups[0].now if groups else None, before, wall_clock())
+    groups = [group for group in groups
+              if group.services and group.kind not in table.left_out]
     skewed = abs(skew) > down_time / 2
-    near = {clock: sum(row[f'{clock}_fresh'] - row[f'{clock}_ahead']
-                       for row in rows) for clock in nows}
-    by_host = skewed and near['host'] > near['database']
-    return Found(_fold(rows, 'host' if by_host else 'database',
-                       table.future_is_up), skew, skewed, by_host)
+    by_host = skewed and (
+        sum(group.host_fresh - group.host_ahead for group in groups)
+        > sum(group.database_fresh - group.database_ahead
+              for group in groups))
+    return Found(_fold(groups, by_host, table.future_is_up), skew, skewed,
+                 by_host)
 
 
-def _fold(rows: list[sqlalchemy.RowMapping], clock: str,
+def _fold(groups: Iterable[counting.Group], by_host: bool,
           future_is_up: bool) -> tuple[Kind, ...]:
     """Groups to kinds; a flag that is NULL is as good as one that is not."""
     kinds: dict[str, dict[str, int]] = {}
-    for row in rows:
-        services, up = row['services'], row[f'{clock}_fresh']
+    for group in groups:
+        up, ahead = ((group.host_fresh, group.host_ahead) if by_host else
+                     (group.database_fresh, group.database_ahead))
         if not future_is_up:
-            up -= row[f'{clock}_ahead']
-        if row['is_disabled']:
-            counts = {'disabled': services}
-        elif row['is_forced_down']:
-            counts = {'forced_down': services}
+            up -= ahead
+        if group.is_disabled:
+            counts = {'disabled': group.services}
+        elif group.is_forced_down:
+            counts = {'forced_down': group.services}
         else:
-            counts = {'up': up, 'down': services - up}
-        kind = kinds.setdefault(row['kind'] or '', {})
+            counts = {'up': up, 'down': group.services - up}
+        kind = kinds.setdefault(group.kind or '', {})
         for state, number in counts.items():
             kind[state] = kind.get(state, 0) + number
     return tuple(Kind(binary, **kinds[binary]) for binary in sorted(kinds))
 
 
-def _look_at_clocks(
-    connection: sqlalchemy.Connection, wall_clock: Callable[[], float],
-) -> tuple[dict[str, datetime.datetime], float]:
-    """The time in UTC by the database's and the host's clock, and the skew.
+def _skew(answer: datetime.datetime | str | None, before: float,
+          after: float) -> float:
+    """Seconds by which the database's clock is ahead; see :class:`Found`.
 
     The host's is that of the middle of the way there and back; the database
-    has looked at its own at any time in between. A database whose question
-    for the time is not known here goes by the host's.
+    has looked at its own at any time in between.
     """
-    question = _CLOCKS.get(connection.dialect.name)
-    before = wall_clock()
-    answer = (None if question is None else
-              connection.exec_driver_sql(question).scalar_one())
-    after = wall_clock()
-    host = datetime.datetime.fromtimestamp(
-        (before + after) / 2, datetime.timezone.utc).replace(tzinfo=None)
     if answer is None:
-        return {'database': host, 'host': host}, 0.0
+        return 0.0
     database = (answer if isinstance(answer, datetime.datetime)
                 else datetime.datetime.fromisoformat(answer))
-    ahead = (database - host).total_seconds()
+    ahead = (database - _utc((before + after) / 2)).total_seconds()
     beyond = abs(ahead) - abs(after - before) / 2 - _RESOLUTION
-    return ({'database': database, 'host': host},
-            math.copysign(beyond, ahead) if beyond > 0 else 0.0)
+    return math.copysign(beyond, ahead) if beyond > 0 else 0.0
+
+
+def _utc(seconds: float) -> datetime.datetime:
+    return datetime.datetime.fromtimestamp(
+        seconds, datetime.timezone.utc).replace(tzinfo=None)

@@ -22,6 +22,7 @@ from sqlalchemy import sql
 class Table:
     """Where a service keeps its heartbeats, and its rule.
 
+    :param rows: the table itself; its column ``id`` is never NULL
     :param heartbeat: when a service was last seen, in UTC
     :param disabled: whether an administrator has disabled it
     :param forced_down: whether one has declared it down, if that exists
@@ -33,9 +34,9 @@ class Table:
     :param report_interval: default of that option of ``[DEFAULT]``, where
         one that is too long raises the time; None where it does not
     :param left_out: binaries that are registered and never beat
-    :ivar statement: made once, so that SQLAlchemy compiles it once too
     """
 
+    rows: sqlalchemy.TableClause
     binary: sql.ColumnElement[str]
     heartbeat: sql.ColumnElement[datetime.datetime]
     disabled: sql.ColumnElement[bool]
@@ -46,10 +47,6 @@ class Table:
     default: int = 60
     report_interval: int | None = 10
     left_out: frozenset[str] = frozenset()
-    statement: sql.Select[Any] = dataclasses.field(init=False, repr=False)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, 'statement', self._build())
 
     def down_time(self, option: Callable[[str], Any]) -> float:
         """Seconds without a heartbeat after which a service is down.
@@ -71,26 +68,6 @@ class Table:
                 return float(int(interval * 2.5))
         return seconds
 
-    def _build(self) -> sql.Select[Any]:
-        groups: list[sql.ColumnElement[Any]] = [self.binary, self.disabled]
-        columns: list[sql.ColumnElement[Any]] = [
-            self.binary.label('kind'), self.disabled.label('is_disabled')]
-        if self.forced_down is not None:
-            groups.append(self.forced_down)
-            columns.append(self.forced_down.label('is_forced_down'))
-        else:
-            columns.append(sqlalchemy.false().label('is_forced_down'))
-        columns.append(sqlalchemy.func.count().label('services'))
-        for clock in ('database', 'host'):
-            for name, condition in (
-                    ('fresh', self.heartbeat >= _limit(clock, 'low')),
-                    ('ahead', self.heartbeat > _limit(clock, 'high'))):
-                columns.append(sqlalchemy.func.count(sqlalchemy.case(
-                    (condition, sqlalchemy.literal_column('1'))))
-                    .label(f'{clock}_{name}'))
-        statement = sqlalchemy.select(*columns).group_by(*groups)
-        return statement if self.live is None else statement.where(self.live)
-
 
 def _finite(value: Any) -> float:
     number = float(value)
@@ -99,47 +76,46 @@ def _finite(value: Any) -> float:
     return number
 
 
-def _limit(clock: str, name: str) -> sql.ColumnElement[datetime.datetime]:
-    return sqlalchemy.bindparam(f'{clock}_{name}',
-                                type_=sqlalchemy.DateTime())
-
-
 def _table(name: str, **types: type[Any]) -> sqlalchemy.TableClause:
-    return sqlalchemy.table(name, sqlalchemy.column('binary'), *(
-        sqlalchemy.column(column, type_)
-        for column, type_ in types.items()))
+    return sqlalchemy.table(
+        name, sqlalchemy.column('id'), sqlalchemy.column('binary'),
+        *(sqlalchemy.column(column, type_)
+          for column, type_ in types.items()))
 
 
-_nova = _table(
+_nova_services = _table(
     'services', disabled=sqlalchemy.Boolean, forced_down=sqlalchemy.Boolean,
     deleted=sqlalchemy.Integer, last_seen_up=sqlalchemy.DateTime,
-    created_at=sqlalchemy.DateTime).c
+    created_at=sqlalchemy.DateTime)
+_nova = _nova_services.c
 # nova.servicegroup.api.API.service_is_up and drivers.db.DbDriver.is_up; who
 # is left out: nova.api.openstack.compute.services (bug 1543625).
 NOVA = Table(
-    binary=_nova.binary, disabled=_nova.disabled,
+    rows=_nova_services, binary=_nova.binary, disabled=_nova.disabled,
     heartbeat=sqlalchemy.func.coalesce(_nova.last_seen_up, _nova.created_at),
     forced_down=_nova.forced_down, live=_nova.deleted == 0,
     left_out=frozenset(('nova-osapi_compute', 'nova-metadata')))
 
-_cinder = _table(
+_cinder_services = _table(
     'services', disabled=sqlalchemy.Boolean, deleted=sqlalchemy.Boolean,
-    updated_at=sqlalchemy.DateTime, created_at=sqlalchemy.DateTime).c
+    updated_at=sqlalchemy.DateTime, created_at=sqlalchemy.DateTime)
+_cinder = _cinder_services.c
 # cinder.api.v3.services, which an administrator's list comes from. The
 # scheduler's rule, cinder.objects.service.Service.is_up, differs from it for
 # heartbeats in the future, which it takes for good.
 CINDER = Table(
-    binary=_cinder.binary, disabled=_cinder.disabled,
+    rows=_cinder_services, binary=_cinder.binary, disabled=_cinder.disabled,
     heartbeat=sqlalchemy.func.coalesce(_cinder.updated_at,
                                        _cinder.created_at),
     live=_cinder.deleted == sqlalchemy.false())
 
-_neutron = _table(
+_neutron_agents = _table(
     'agents', admin_state_up=sqlalchemy.Boolean,
-    heartbeat_timestamp=sqlalchemy.DateTime).c
+    heartbeat_timestamp=sqlalchemy.DateTime)
+_neutron = _neutron_agents.c
 # neutron.agent.common.utils.is_agent_down. OVN's own agents are not in it.
 NEUTRON = Table(
-    binary=_neutron.binary,
+    rows=_neutron_agents, binary=_neutron.binary,
     disabled=_neutron.admin_state_up == sqlalchemy.false(),
     heartbeat=_neutron.heartbeat_timestamp, future_is_up=True,
     option='agent_down_time', default=75, report_interval=None)

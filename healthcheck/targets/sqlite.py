@@ -21,7 +21,7 @@ class SQLite(dialects.Dialect):
 
     Opening a file that is missing would make it, and one that was moved
     away goes on answering to those who hold it open: so it is looked for,
-    each time.
+    and opened, each time.
     """
 
     phrases = {'unable to open': dialects.NO_SUCH_DATABASE,
