@@ -14,8 +14,14 @@ from healthcheck.reports import report
 from healthcheck.targets import dialects
 from healthcheck.targets import failures
 from healthcheck.targets import mysql_faults
+from healthcheck.targets import statements
 
 Result = report.Result
+
+_VARIABLES = (
+    "SHOW GLOBAL VARIABLES WHERE Variable_name IN ('read_only', "
+    "'super_read_only', 'innodb_read_only', 'wsrep_on', 'wsrep_provider', "
+    "'wsrep_desync', 'wsrep_reject_queries', 'pxc_maint_mode')")
 
 
 class MySQL(dialects.Dialect):
@@ -54,15 +60,11 @@ class MySQL(dialects.Dialect):
 
     def ask(self, connection: sqlalchemy.Connection,
             tolerance: dialects.Tolerance) -> Result:
-        if self.url.database:
-            # SHOW needs no schema, and would not miss one that is gone.
-            name = self.url.database.replace('`', '``').replace('%', '%%')
-            connection.exec_driver_sql(f'USE `{name}`')
-        variables = _pairs(connection, (
-            "SHOW GLOBAL VARIABLES WHERE Variable_name IN ('read_only', "
-            "'super_read_only', 'innodb_read_only', 'wsrep_on', "
-            "'wsrep_provider', 'wsrep_desync', 'wsrep_reject_queries', "
-            "'pxc_maint_mode')"))
+        if not getattr(connection.dialect, 'is_mariadb', False):
+            # MySQL keeps what is in its information_schema in InnoDB, so the
+            # statement may begin a transaction in the server.
+            statements.begin(connection)
+        variables = self._variables(connection)
         if variables.get('wsrep_on') == 'ON' and variables.get(
                 'wsrep_provider', 'none') not in ('', 'none'):
             result = self._ask_galera(connection, variables, tolerance)
@@ -74,6 +76,32 @@ class MySQL(dialects.Dialect):
                     return Result.failed(
                         dialects.READ_ONLY, f'{name} is {variables[name]}')
         return Result.ok()
+
+    def _variables(self, connection: sqlalchemy.Connection,
+                   ) -> dict[str, str]:
+        """Those that tell whether the server takes writes.
+
+        SHOW, and not SELECT: a proxy that splits reads and writes may send
+        a SELECT to a replica, which is read-only for good, and ProxySQL ties
+        a client that reads @@variables to one server.
+
+        :raises sqlalchemy.exc.DBAPIError: also if the schema is gone
+        """
+        name = self.url.database
+        if not name:
+            return _pairs(connection, _VARIABLES)
+        # SHOW needs no schema, and would not miss one that is gone.
+        text = name.replace('\\', r'\\').replace("'", "''")
+        variables = _pairs(connection, (
+            f'{_VARIABLES} AND EXISTS (SELECT 1 FROM information_schema'
+            f".schemata WHERE schema_name = '{text}')"))
+        if not variables:
+            # The server knows why. It may also know the schema by another
+            # spelling, or not list it.
+            quoted = name.replace('`', '``').replace('%', '%%')
+            connection.exec_driver_sql(f'USE `{quoted}`')
+            variables = _pairs(connection, _VARIABLES)
+        return variables
 
     def _ask_galera(self, connection: sqlalchemy.Connection,
                     variables: Mapping[str, str],
@@ -116,4 +144,4 @@ class MySQL(dialects.Dialect):
 def _pairs(connection: sqlalchemy.Connection, statement: str,
            ) -> dict[str, str]:
     return {str(name).lower(): str(value)
-            for name, value in connection.exec_driver_sql(statement)}
+            for name, value in statements.rows(connection, statement)}

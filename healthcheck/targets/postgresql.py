@@ -12,6 +12,7 @@ import sqlalchemy
 from healthcheck.reports import report
 from healthcheck.targets import dialects
 from healthcheck.targets import failures
+from healthcheck.targets import statements
 
 Result = report.Result
 
@@ -138,14 +139,15 @@ class PostgreSQL(dialects.Dialect):
 
     def ask(self, connection: sqlalchemy.Connection,
             tolerance: dialects.Tolerance) -> Result:
-        # SET LOCAL and not a start-up option, which PgBouncer refuses; it
-        # ends with the transaction that begins here and that the target
-        # rolls back, so it leaves nothing on a shared one.
-        connection.exec_driver_sql(
-            f'SET LOCAL statement_timeout = {int(self.bound * 1000)}')
-        recovery, read_only = connection.exec_driver_sql(
-            "SELECT pg_is_in_recovery(), "
-            "current_setting('transaction_read_only')").one()
+        # With true it is SET LOCAL, for the statements that follow. Not a
+        # start-up option, which PgBouncer refuses; it ends with the
+        # transaction that begins here and that the target rolls back, so it
+        # leaves nothing on a shared one. The driver sends BEGIN.
+        statements.begin(connection)
+        (_, recovery, read_only), = statements.rows(connection, (
+            "SELECT set_config('statement_timeout', "
+            f"'{int(self.bound * 1000)}', true), pg_is_in_recovery(), "
+            "current_setting('transaction_read_only')"))
         if recovery and not tolerance.read_only:
             return Result.failed(
                 dialects.IN_RECOVERY, 'pg_is_in_recovery() is true')

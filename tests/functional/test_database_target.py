@@ -11,12 +11,15 @@ import time
 import pytest
 import sqlalchemy
 
+from healthcheck.plugins import heartbeats
+from healthcheck.plugins import service_tables
 from healthcheck.reports import report
 from healthcheck.targets import database_target
 from healthcheck.targets import dialects
 from healthcheck.targets import mysql_tls
 from tests.functional import databases
 from tests.functional import servers
+from tests import heartbeat_rows
 
 BOUND = 1.0  # mysqlclient takes whole seconds
 
@@ -98,3 +101,29 @@ def test_targets_share_what_tls_takes(mariadb: servers.MariaDB) -> None:
         assert len({id(one.ctx) for one in made}) == 1
         for each in targets:
             each.close()
+
+
+@pytest.mark.parametrize('counts, statements', [(False, 1), (True, 3)])
+def test_what_a_visit_sends(mariadb: servers.MariaDB, counts: bool,
+                            statements: int) -> None:
+    """One, or also the one that counts and the end of its transaction."""
+    with databases.on(mariadb, 'mysql+pymysql') as database, \
+            contextlib.closing(_target(database)) as target:
+        other = sqlalchemy.create_engine(
+            database.url(), poolclass=sqlalchemy.NullPool)
+        with other.connect() as connection:
+            heartbeat_rows.fill(connection, 'nova', [])
+        if counts:
+            target.also = lambda connection: _count(connection)
+        assert target.probe() == report.Result.ok()
+        before = mariadb.status('Questions')
+        for _ in range(10):
+            assert target.probe() == report.Result.ok()
+        # What asks for the number is counted too.
+        own = mariadb.status('Questions')
+        sent = own - before - (mariadb.status('Questions') - own)
+        assert sent == 10 * statements
+
+
+def _count(connection: sqlalchemy.Connection) -> None:
+    heartbeats.count(connection, service_tables.NOVA, 60)

@@ -14,6 +14,7 @@ from oslo_config import cfg
 import oslo_messaging
 from psycopg import errors
 import psycopg2
+import pymysql
 from pymysql import connections
 import pytest
 import sqlalchemy
@@ -535,15 +536,90 @@ class TestPartOfTheURL:
         assert 'zsecret7' not in result.detail
 
 
-class Rows:
-    """A connection that answers SHOW with what was set."""
+class Server:
+    """A connection, and a server that answers SHOW with what was set.
 
-    def __init__(self, **values):
+    :param errors: what USE raises, if anything
+    """
+
+    def __init__(self, schemas=('db',), error=None, **values):
+        self.schemas = schemas
+        self.error = error
         self.values = values
+        self.asked = []
+        self.connection = self.dbapi_connection = self
+        self.dialect = types.SimpleNamespace(
+            is_mariadb=True, loaded_dbapi=pymysql)
+
+    def cursor(self):
+        return self
+
+    def execute(self, statement):
+        self.asked.append(statement)
+        _, exists, condition = statement.partition(' AND EXISTS ')
+        self.listed = not exists or any(
+            condition.endswith(f"schema_name = '{schema}')")
+            for schema in self.schemas)
+
+    def fetchall(self):
+        return [(name, value) for name, value in self.values.items()
+                if self.listed and f"'{name}'" in self.asked[-1]]
+
+    def close(self):
+        pass
 
     def exec_driver_sql(self, statement):
-        return [(name, value) for name, value in self.values.items()
-                if f"'{name}'" in statement]
+        self.asked.append(statement)
+        if self.error:
+            raise self.error
+
+
+class TestMySQL:
+
+    @staticmethod
+    def ask(server, name='db'):
+        url = sqlalchemy.URL.create('mysql+pymysql', host='h', database=name)
+        return dialects.of(url, 4).ask(server, dialects.Tolerance())
+
+    def test_one_statement_tells_that_all_is_well(self):
+        server = Server(read_only='OFF')
+        assert self.ask(server) == report.Result.ok()
+        assert len(server.asked) == 1
+
+    def test_a_schema_that_is_not_listed_is_asked_for(self):
+        error = RuntimeError(1049, "Unknown database 'db'")
+        with pytest.raises(RuntimeError, match='1049'):
+            self.ask(Server((), error, read_only='OFF'))
+
+    def test_one_that_is_there_all_the_same(self):
+        server = Server(('DB',), read_only='ON')
+        assert self.ask(server).reason == dialects.READ_ONLY
+        assert server.asked[1] == 'USE `db`'
+
+    @pytest.mark.parametrize('name, text, quoted', [
+        ("a'b", "a''b", "a'b"), ('a`b', 'a`b', 'a``b'),
+        ('a\\b', 'a\\\\b', 'a\\b'), ('a%b', 'a%b', 'a%%b')])
+    def test_names_are_quoted(self, name, text, quoted):
+        server = Server((text,), read_only='OFF')
+        self.ask(server, name)
+        assert len(server.asked) == 1
+        server = Server((), read_only='OFF')
+        self.ask(server, name)
+        assert server.asked[1] == f'USE `{quoted}`'
+
+    def test_without_a_schema(self):
+        server = Server((), read_only='OFF')
+        assert self.ask(server, None) == report.Result.ok()
+        assert len(server.asked) == 1
+
+    def test_writes_are_what_is_asked_for(self):
+        """Proxies send a SELECT to a replica, and pin who reads @@."""
+        server = Server((), read_only='OFF', wsrep_on='ON',
+                        wsrep_provider='/lib/galera.so', wsrep_ready='ON',
+                        wsrep_local_state='4')
+        assert self.ask(server) == report.Result.ok()
+        assert not [one for one in server.asked
+                    if one.startswith('SELECT') or '@' in one]
 
 
 class TestGalera:
@@ -566,9 +642,9 @@ class TestGalera:
     def test_a_node_that_is_not_in_full_service(
             self, values, strict, tolerant):
         dialect = dialects.of(sqlalchemy.make_url('mysql+pymysql://h/'), 4)
-        rows = Rows(**{'wsrep_on': 'ON', 'wsrep_provider': '/lib/galera.so',
-                       'wsrep_ready': 'ON', 'wsrep_local_state': '4',
-                       **values})
+        rows = Server(**{
+            'wsrep_on': 'ON', 'wsrep_provider': '/lib/galera.so',
+            'wsrep_ready': 'ON', 'wsrep_local_state': '4', **values})
         for tolerates, reason in [(False, strict), (True, tolerant)]:
             result = dialect.ask(
                 rows, dialects.Tolerance(galera_donor=tolerates))
