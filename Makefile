@@ -5,7 +5,8 @@
 # make constraints  pin the newest releases, for all but make newest
 # make soak       ten minutes of faults at random (SOAK_SECONDS, SOAK_SEED),
 #                 and hostile input (FUZZ_FACTOR, FUZZ_SEED)
-# make benchmark  measure the cost of a health check under load
+# make benchmark  measure the cost of a health check under load; what cells
+#                 cost beside another revision (AGAINST)
 # make docs       build the documentation
 #
 # ARGS goes to the program that is run: make unit ARGS='-k cache'
@@ -76,7 +77,7 @@ soak: $(VENV)/test-installed
 	$(BIN)/python -m pytest tests/soak -s $(ARGS)
 
 benchmark: benchmark-packages $(VENV)/test-installed
-	$(BIN)/python -m benchmarks $(ARGS)
+	$(BIN)/python -m benchmarks $(if $(AGAINST),--against $(AGAINST)) $(ARGS)
 
 docs: $(VENV)/docs-installed
 	$(BIN)/sphinx-build -W --keep-going -b html doc/source doc/build/html

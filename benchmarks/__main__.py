@@ -1,9 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 
-"""Run every benchmark and print tables for the README."""
+"""Run every benchmark and print tables for the README.
+
+Or compare what cells cost with another revision, see ``against.py``.
+"""
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Sequence
 from importlib import metadata
 import os
@@ -11,6 +15,7 @@ import pathlib
 import platform
 import tempfile
 
+from benchmarks import against
 from benchmarks import cells
 from benchmarks import inprocess
 from benchmarks import uwsgi
@@ -21,6 +26,25 @@ TITLES = {'bare': inprocess.BARE.title, 'ours': inprocess.OURS.title,
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(prog='benchmarks')
+    parser.add_argument('--against', metavar='REVISION')
+    parser.add_argument('--cells', type=int, default=max(cells.SIZES))
+    parser.add_argument('--turns', type=int, default=3)
+    asked = parser.parse_args()
+    if asked.against:
+        _compare(asked.against, asked.cells, asked.turns)
+    else:
+        _measure()
+
+
+def _compare(revision: str, number: int, turns: int) -> None:
+    with tempfile.TemporaryDirectory(prefix='healthcheck-') as name:
+        figures = against.measure(pathlib.Path(name), revision, number, turns)
+    print(f'{number:,} cells, medians of {turns} turns\n')
+    _print_table(*against.table(figures, revision))
+
+
+def _measure() -> None:
     with tempfile.TemporaryDirectory(prefix='healthcheck-') as name:
         directory = pathlib.Path(name)
         times = inprocess.measure(directory)

@@ -82,20 +82,28 @@ class Cost:
 
 
 def measure(directory: pathlib.Path) -> list[Cost]:
-    with _servers() as (mariadb, rabbitmq):
-        found = []
-        for cells in SIZES:
-            config = _configure(directory, mariadb, rabbitmq, cells)
-            child = subprocess.run(
-                [sys.executable, '-m', 'benchmarks.cells', str(cells),
-                 str(config)], check=True, stdout=subprocess.PIPE, text=True)
-            found.append(Cost(**json.loads(child.stdout)))
+    with running(max(SIZES)) as (mariadb, rabbitmq):
+        return [Cost(**run(
+            pathlib.Path(__file__).parents[1], cells,
+            configure(directory, mariadb, rabbitmq, cells)))
+            for cells in SIZES]
+
+
+def run(tree: pathlib.Path, cells: int,
+        config: pathlib.Path) -> dict[str, Any]:
+    """What a process of a tree of this project costs."""
+    child = subprocess.run(
+        [sys.executable, '-m', 'benchmarks.cells', str(cells), str(config)],
+        check=True, stdout=subprocess.PIPE, text=True, cwd=tree)
+    found: dict[str, Any] = json.loads(child.stdout)
     return found
 
 
 @contextlib.contextmanager
-def _servers() -> Iterator[tuple[servers.MariaDB, servers.RabbitMQ]]:
-    mariadb = servers.MariaDB(max_connections=2 * max(SIZES))
+def running(cells: int,
+            ) -> Iterator[tuple[servers.MariaDB, servers.RabbitMQ]]:
+    """Servers for a number of cells."""
+    mariadb = servers.MariaDB(max_connections=2 * cells + 100)
     rabbitmq = servers.RabbitMQ()
     try:
         for server in (mariadb, rabbitmq):
@@ -106,8 +114,8 @@ def _servers() -> Iterator[tuple[servers.MariaDB, servers.RabbitMQ]]:
             server.close()
 
 
-def _configure(directory: pathlib.Path, mariadb: servers.MariaDB,
-               rabbitmq: servers.RabbitMQ, cells: int) -> pathlib.Path:
+def configure(directory: pathlib.Path, mariadb: servers.MariaDB,
+              rabbitmq: servers.RabbitMQ, cells: int) -> pathlib.Path:
     """Make the cells; return the service's configuration file."""
     schema = f'nova{cells}'
     mariadb.create_database(schema)
