@@ -6,6 +6,7 @@ away said 200. What counts is the value that is used, wherever it was set.
 """
 
 import contextlib
+from importlib import metadata
 import itertools
 import os
 import pathlib
@@ -21,6 +22,7 @@ import pytest
 import requests_mock
 
 import healthcheck
+from healthcheck.config import entrypoints
 from healthcheck.config import opts
 from healthcheck.config import views
 from healthcheck.host import group as group_module
@@ -285,6 +287,26 @@ class Test_two_processes:
             lambda module: 'another')
         made.add(identity())
         assert len(made) == 3
+
+    def test_what_is_installed_is_read_once(self, monkeypatch, tmp_path):
+        """Nothing else at a start takes as long."""
+        read, times = metadata.packages_distributions, []
+        monkeypatch.setattr(metadata, 'packages_distributions',
+                            lambda: times.append(1) or read())
+        entrypoints._distributions.cache_clear()
+        for _ in range(2):
+            assert entrypoints.version_of('pytest').startswith(
+                f'pytest {pytest.__version__} ')
+            assert entrypoints.version_of('late') == ''
+        assert times == [1]
+        # What has come to the path since is found.
+        info = tmp_path / 'late-1.5.dist-info'
+        info.mkdir()
+        (info / 'METADATA').write_text(
+            'Metadata-Version: 2.1\nName: late\nVersion: 1.5\n')
+        (info / 'top_level.txt').write_text('late\n')
+        monkeypatch.syspath_prepend(str(tmp_path))
+        assert entrypoints.version_of('late') == 'late 1.5'
 
     @pytest.mark.parametrize('name', ['PGHOST', 'PGPASSWORD'])
     def test_what_drivers_read_in_the_environment_counts(
