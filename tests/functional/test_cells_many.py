@@ -150,7 +150,9 @@ def test_server_of_its_own_stopped(
 def test_connections_are_kept(cloud: clouds.Cloud,
                               tmp_path: pathlib.Path) -> None:
     """However often it is probed."""
-    with cloud.service(tmp_path, 'cells', interval=0.3) as node:
+    # A probe that takes longer gives its connection up.
+    patient = {'timeout': 20, 'slow_threshold': 20}
+    with cloud.service(tmp_path, 'cells', interval=0.3, **patient) as node:
         node.passes()
         before = cloud.mariadb.status('Connections'), queue_connections(cloud)
         assert all(cell.stored.connections() == 1 for cell in cloud.cells)
