@@ -59,6 +59,17 @@ class Broker:
     def exchanges(self) -> Sequence[str]:
         return self.server.exchanges(self.vhost)
 
+    def create(self) -> None:
+        self.server.add_user(self.user, self.password)
+        self.create_vhost()
+
+    def drop(self) -> None:
+        """Remove both, where a fault has not removed them already."""
+        for remove, name in ((self.server.delete_user, self.user),
+                             (self.server.delete_vhost, self.vhost)):
+            with contextlib.suppress(servers.ServerError):
+                remove(name)
+
     def create_vhost(self) -> None:
         self.server.add_vhost(self.vhost)
         self.server.set_permissions(self.user, self.vhost)
@@ -68,13 +79,11 @@ class Broker:
 def on(server: servers.RabbitMQ) -> Iterator[Broker]:
     """A virtual host that is there for the time of a test."""
     broker = Broker(server)
-    server.add_user(broker.user, broker.password)
-    broker.create_vhost()
+    # A test whose server did not come back leaves both behind.
+    broker.drop()
+    broker.create()
     try:
         yield broker
     finally:
         server.heal()
-        server.delete_user(broker.user)
-        # It is gone already where that was the fault.
-        with contextlib.suppress(servers.ServerError):
-            server.delete_vhost(broker.vhost)
+        broker.drop()
