@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 
-"""Who has the right to what: the rules, in terms of oslo.policy.
+"""Who may do what: our rules for oslo.policy.
 
 Imported only where tokens are checked: it needs the extra ``[keystone]``.
 """
@@ -17,10 +17,10 @@ from oslo_policy import policy
 PREFIX = 'healthcheck:'
 
 ADMIN = 'role:admin'
-# A project's reader must not do: whoever has any role in a project reads it.
+# Not a project's reader: every member of a project is one.
 ADMIN_OR_SYSTEM_READER = 'role:admin or (role:reader and system_scope:all)'
 
-# The admin of a domain looks after its users, and not after nodes.
+# No domain: its admin manages users, not nodes.
 _SCOPES = ['system', 'project']
 
 
@@ -30,13 +30,12 @@ def list_rules() -> list[policy.RuleDefault]:
         policy.DocumentedRuleDefault(
             name=PREFIX + 'detail',
             check_str=ADMIN_OR_SYSTEM_READER, scope_types=_SCOPES,
-            description='Show everything that is known about the checks of '
-                        'a node.',
+            description='Show all that is known about the checks of a node.',
             operations=[{'path': '/healthcheck/detail', 'method': 'GET'}]),
         policy.DocumentedRuleDefault(
             name=PREFIX + 'refresh',
             check_str=ADMIN, scope_types=_SCOPES,
-            description='Probe now, and show what came of it.',
+            description='Probe now and show the result.',
             operations=[{'path': '/healthcheck/refresh', 'method': 'POST'}]),
         policy.DocumentedRuleDefault(
             name=PREFIX + 'metrics',
@@ -47,20 +46,19 @@ def list_rules() -> list[policy.RuleDefault]:
 
 
 def make_enforcer(conf: cfg.ConfigOpts) -> policy.Enforcer:
-    """An enforcer of our rules, and of what the policy file makes of them.
+    """An enforcer of our rules and of the policy file's changes to them.
 
-    :param conf: where oslo.policy finds the file; it registers its options
-        there
+    :param conf: where oslo.policy finds the file and registers its options
     """
     enforcer = policy.Enforcer(conf)
-    # The file is the service's: its other rules build on the service's own.
+    # The file is the service's, so its other rules use the service's own.
     enforcer.skip_undefined_check = True
     enforcer.register_defaults(list_rules())
     return enforcer
 
 
 def get_enforcer() -> policy.Enforcer:
-    """What oslo.policy's command line tools ask for."""
+    """The enforcer for oslo.policy's command line tools."""
     return make_enforcer(cfg.CONF)
 
 
@@ -69,12 +67,12 @@ class Rules:
 
     def __init__(self, conf: cfg.ConfigOpts) -> None:
         self._enforcer = make_enforcer(conf)
-        # While an enforcer reads its file again, it has no rules of ours for
-        # a moment, and another thread would be refused.
+        # An enforcer that reads its file again has none of our rules for a
+        # moment, and would refuse another thread.
         self._lock = threading.Lock()
 
     def allows(self, rule: str, credentials: Mapping[str, Any]) -> bool:
-        """Whether ``rule``, without its prefix, lets somebody pass.
+        """Whether ``rule``, without its prefix, allows this caller.
 
         :raises Exception: of many kinds, if the policy file is not valid
         """
