@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 
-"""What can be wrong at load."""
+"""Errors at load."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from oslo_middleware import exceptions
 
 
 class ConfigError(exceptions.ConfigInvalid):
-    """Everything that is wrong in a section, in one readable error.
+    """All mistakes of a section, in one readable error.
 
-    A kind of oslo.middleware's ``ConfigInvalid``, so that what catches that
-    one catches ours.
+    A kind of oslo.middleware's ``ConfigInvalid``, so code that catches that
+    catches ours.
 
-    :ivar problems: one line for each thing that is wrong
+    :ivar problems: one line for each mistake
     """
 
     def __init__(self, problems: Sequence[str]) -> None:

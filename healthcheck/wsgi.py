@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 
-"""A WSGI application around the one that ``HEALTHCHECK_APP`` names.
+"""A WSGI application that wraps the one that ``HEALTHCHECK_APP`` names.
 
 For a server's command line: ``uwsgi --module healthcheck.wsgi``. It cannot be
 imported without that variable.

@@ -13,9 +13,9 @@ Place = tuple[str | None, str]
 """(group, name) of an option; the group None is ``[DEFAULT]``."""
 
 _DATABASE: Place = ('database', 'connection')
-# Services that have the URL elsewhere, and where, the newest place first. Read
-# in the code of Placement and Barbican, and in configuration files of the
-# others; Gnocchi's was not checked.
+# Services that have the URL elsewhere, the newest place first. Read in the
+# code of Placement and Barbican, and in configuration files of the others;
+# Gnocchi's was not checked.
 _DATABASES: dict[str, tuple[Place, ...]] = {
     'barbican': (_DATABASE, (None, 'sql_connection')),
     'designate': (('storage:sqlalchemy', 'connection'),),
@@ -26,7 +26,7 @@ _DATABASES: dict[str, tuple[Place, ...]] = {
 
 
 def places_of(project: str | None) -> tuple[Place, ...]:
-    """Where a service has the URL of its database, the first one first."""
+    """Where a service may have the URL of its database, the best first."""
     return _DATABASES.get(project or '', (_DATABASE,))
 
 
@@ -34,10 +34,10 @@ def find_url(view: views.View, own: str, missing: str,
              places: Sequence[Place] | None = None) -> tuple[str, str]:
     """(name of the option, URL) of a database of the service.
 
-    :param own: our option for it, which comes first
-    :param missing: what is wrong if neither is set
-    :param places: where the service has it; default: the one that all of
-        its processes use
+    :param own: our option for it, which takes precedence
+    :param missing: the error's text if neither is set
+    :param places: where the service has it; default: the one that all its
+        processes use
     :raises healthcheck.exceptions.ConfigError: if neither is set
     """
     url: str | None = getattr(view.healthcheck, own)
@@ -59,7 +59,7 @@ def find_url(view: views.View, own: str, missing: str,
 
 
 def _elsewhere(view: views.View) -> str:
-    """What is said if another service's place has a URL."""
+    """A hint, if another service's place has a URL."""
     for project, places in _DATABASES.items():
         for group, name in places:
             if view.project is None and views.service_option(

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 
-"""From names in an option to what is installed under them."""
+"""Loads the entry points that an option names."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ _OURS = 'openstack-healthcheck'
 
 def load(namespace: str, option: str, kind: str, names: Sequence[str],
          problems: list[str]) -> dict[str, Any]:
-    """What the entry points of those names refer to, in their order.
+    """The objects that the named entry points refer to, in that order.
 
-    :param option: in which the names stand
-    :param kind: what they are the names of, for errors
-    :param problems: gets a line for each that cannot be had
+    :param option: the option with the names
+    :param kind: what they name, for errors
+    :param problems: gets a line for each that cannot be loaded
     """
     failed: dict[str, BaseException] = {}
 
@@ -44,7 +44,7 @@ def load(namespace: str, option: str, kind: str, names: Sequence[str],
                         for name in sorted({*missing} - failed.keys()))
     found: dict[str, Any] = {}
     for name in names:
-        # One by one: stevedore lets some exceptions out, SystemExit too.
+        # One by one: stevedore lets some exceptions out, even SystemExit.
         try:
             manager: Any = stevedore.NamedExtensionManager(
                 namespace, [name], on_load_failure_callback=note,
@@ -60,7 +60,7 @@ def load(namespace: str, option: str, kind: str, names: Sequence[str],
 
 
 def cannot_load(option: str, name: str, exc: BaseException) -> str:
-    """What is said of one that is there, and of no use."""
+    """The error for a plugin that is installed, but cannot be loaded."""
     kind = lines.kind_of(exc).removeprefix('builtins.')
     return (f'{option} = {name!r}: cannot be loaded: {kind}: '
             f'{redact.Redactor()(exc)}')
@@ -73,10 +73,10 @@ def is_ours(module: str) -> bool:
 
 
 def version_of(module: str) -> str:
-    """Which version of a module this is, for a comparison.
+    """Identifies the code of a module, for a comparison.
 
-    That of its distribution, and a digest of the module itself, which a
-    deployer may edit without giving it another version.
+    It is the version of its distribution and a digest of the module itself,
+    because a deployer may edit that without a new version.
     """
     package = module.partition('.')[0]
     names = [_OURS] if is_ours(module) else (

@@ -16,7 +16,7 @@ _options: Any = functools.cache(opts.list_opts)  # it makes copies
 
 
 def note(view: views.View) -> None:
-    """Note all of them: what is sent over a transport depends on them.
+    """Note all of them: a message depends on them.
 
     :raises healthcheck.exceptions.ConfigError: if one refers to an option
         that is not set

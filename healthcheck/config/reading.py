@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 
-"""What the service's configuration says, registered by the service or not.
+"""Reads the service's configuration before the service has registered it.
 
-We often read an option before the service has registered it, and registering
-it in its place could clash with what the service registers later. So we read
-it in a configuration of our own that has the service's sources: its files as
-it has read them and in its order, its command line, its overrides in code,
-the environment and oslo.config's drivers.
+We often read an option before the service has registered it. If we registered
+it there ourselves, that could clash with what the service registers later. So
+we read it in a configuration of our own that has the service's sources: its
+files as it has read them and in its order, its command line, its overrides in
+code, the environment and oslo.config's drivers.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from oslo_config import cfg
 from healthcheck.config import redact
 from healthcheck import exceptions
 
-# Where values come from that the code of a service has, and no operator.
+# Locations of values that come from a service's code, not from an operator.
 _DEFAULTS = (cfg.Locations.opt_default, cfg.Locations.set_default)
 
 
 class _Unresolved(cfg.TemplateSubstitutionError):
-    """A ``$name`` stands for an option that has no value anywhere."""
+    """A ``$name`` refers to an option that has no value anywhere."""
 
     def __init__(self, name: str) -> None:
         super().__init__(f'${name} is not known')
@@ -39,9 +39,9 @@ class Private(cfg.ConfigOpts):
     """A configuration with the service's sources, and options of its own.
 
     An option that the service has registered is the service's, with its
-    overrides. One that is registered here stays here: a library can have it
-    where the service's configuration is wanted. A ``$name`` in a value is
-    looked up in all sources too, whoever registers it.
+    overrides. An option registered here stays here, so a library can use this
+    in place of the service's configuration. A ``$name`` in a value is looked
+    up in all sources, too, wherever it is registered.
 
     :param service: the service's configuration, as it is now
     """
@@ -57,8 +57,8 @@ class Private(cfg.ConfigOpts):
             if name in vars(service):
                 setattr(self, name, getattr(service, name))
 
-    # What oslo.config knows of an option: how to read it, what it is set to
-    # in code. What is written there stays here.
+    # oslo.config's record of an option: how to read it, and its value set in
+    # code. Writes to it stay here.
     def _get_opt_info(self, opt_name: str, group: Any = None) -> Any:
         known: list[Any] = []
         for find in (super()._get_opt_info, self._service._get_opt_info):
@@ -77,7 +77,7 @@ class Private(cfg.ConfigOpts):
             self.register_opt(opt, group=group)
 
     class StrSubWrapper(cfg.ConfigOpts.StrSubWrapper):
-        """Gives the value that a ``$name`` stands for."""
+        """Looks up the value of a ``$name``."""
 
         def __getitem__(self, key: str) -> Any:
             try:
@@ -98,7 +98,7 @@ class Private(cfg.ConfigOpts):
 
 
 class _Verbatim(Private):
-    """Gives the text of an option, with each ``$name`` left in it."""
+    """Returns the text of an option, with each ``$name`` left in it."""
 
     def _get_opt_info(self, opt_name: str, group: Any = None) -> Any:
         return cfg.ConfigOpts._get_opt_info(self, opt_name, group)
@@ -111,15 +111,15 @@ def option(private: Private, group: str | None,
            opt: cfg.Opt) -> tuple[Any, cfg.LocationInfo | None]:
     """(value of an option, where it is set); None for each if it is unset.
 
-    :param private: a fresh one, for it remembers values
-    :param opt: how to read it where the service has not registered it
+    :param private: a fresh one, because it remembers values
+    :param opt: how to read the option if the service has not registered it
     :raises ValueError: if the value is not of the option's type
     :raises exceptions.ConfigError: if it refers to an option that is not set
     """
     private.have(group, opt)
     try:
         value = private._get(opt.dest, group)
-        # oslo.config forgets it if a default is set after it.
+        # oslo.config loses the override if a default is set after it.
         if 'override' in private._get_opt_info(opt.dest, group):
             return value, cfg.LocationInfo(cfg.Locations.set_override, '')
         return value, private.get_location(opt.dest, group)
@@ -138,7 +138,7 @@ def is_configured(where: cfg.LocationInfo | None) -> bool:
 
 def text(service: cfg.ConfigOpts, group: str | None, name: str,
          ) -> tuple[str | None, cfg.LocationInfo | None]:
-    """What the sources say for an option, each ``$name`` left as it is.
+    """An option's text in the sources, with each ``$name`` left in it.
 
     :return: (text, where it is set); None for each if it is unset
     """
@@ -148,9 +148,9 @@ def text(service: cfg.ConfigOpts, group: str | None, name: str,
 
 
 def everything(service: cfg.ConfigOpts) -> Iterator[object]:
-    """All that the service may read, for a digest: secrets are in it."""
+    """All that the service may read, for a digest. It contains secrets."""
     namespace = service._namespace
-    # What each file says, the last one first.
+    # The contents of each file, the last file first.
     yield from namespace._normalized if namespace is not None else []
     if service._use_env:
         yield sorted((name, value) for name, value in os.environ.items()
@@ -166,7 +166,7 @@ def everything(service: cfg.ConfigOpts) -> Iterator[object]:
             where = private.get_location(name, place)
             value = repr(private._get(name, place))
         except (cfg.Error, ValueError, RecursionError):
-            continue  # of no use to anyone; its text is among the files
+            continue  # useless to everybody; its text is among the files
         if where is not None and where.location not in (
                 *_DEFAULTS, cfg.Locations.user, cfg.Locations.environment):
             yield place, name, value
@@ -177,9 +177,9 @@ def files(service: cfg.ConfigOpts) -> list[str]:
     def told(name: str) -> list[str]:
         try:
             return list(service[name] or [])
-        except cfg.NoSuchOptError:  # it has not been told its files yet
+        except cfg.NoSuchOptError:  # it does not know its files yet
             return []
-    # The option has only the last one of those on the command line.
+    # Of the files on the command line, the option only has the last one.
     dirs = service.config_dirs or told('config_dir')
     return [*told('config_file'), *(
         path for directory in dirs for path in sorted(
@@ -194,12 +194,13 @@ def _unresolved(service: cfg.ConfigOpts, group: str | None, opt: cfg.Opt,
     if missing is None:
         return (f'{name}: a $name in it refers to itself or to a whole group '
                 f'(allowed: the name of another option)')
-    # A $ may be meant to be one of a password, which is not to be shown.
+    # The $ may be part of a password, so nothing after it is shown.
     secrets = redact.secrets_of(value) if '://' in value or not opt.secret \
         else [value]
     if any(spelt in secret for secret in secrets
            for spelt in (f'${missing}', f'${{{missing}}}')):
-        return (f'{name}: a $ in it is followed by what is no option of '
-                f'{where} (allowed: $$ for a $ that is part of a password)')
+        return (f'{name}: a $ in it is followed by something that is not an '
+                f'option of {where} (allowed: $$ for a $ that is part of a '
+                f'password)')
     return (f'{name} refers to ${missing}, which is not set in {where} (set '
             f'{missing} there, or write its value in place of ${missing})')

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 
-"""Take secrets out of a text before anybody sees it.
+"""Removes secrets from a text before anybody sees it.
 
-Drivers put URLs, and what they made of them, into their exceptions. What we
-know to be secret is taken out by value, in every spelling a URL can give it;
-what merely looks like credentials in a URL is taken out by shape.
+Drivers put URLs, and parts of them, into their exceptions. Known secrets are
+removed by value, in every spelling that a URL allows. Text that merely looks
+like credentials in a URL is removed by its shape.
 """
 
 from __future__ import annotations
@@ -26,26 +26,25 @@ _QUERY_SECRET = re.compile(r'[?&;]([^=&]*(?:pass|secret|key)[^=&]*)='
 # The options that name a file: sslkey, ssl_key_file, passfile.
 _OF_A_FILE = re.compile(r'(ssl_?key|file|path)$', re.IGNORECASE)
 
-# Letters. A secret this short is in every other word.
+# Characters. A secret this short is part of many words.
 _SHORT = 2
 
 
 def secrets_of(url: str) -> frozenset[str]:
     """The secrets in a URL, in every spelling.
 
-    It does not need a URL that parses: a password that somebody forgot to
-    percent-encode must not leak because of that. Everything between the
-    scheme and the last ``@`` is read as ``user:password`` of each host,
-    hosts being separated by commas (oslo.messaging's form of a URL with
-    several hosts).
+    It also works on a URL that does not parse: a password that somebody
+    forgot to percent-encode must not leak because of that. Everything between
+    the scheme and the last ``@`` is read as ``user:password`` of each host.
+    Commas separate hosts (oslo.messaging's form of a URL with several hosts).
     """
     found: set[str] = set()
     authority, at, _ = url.partition('://')[2].rpartition('@')
     if at:
         found.add(authority.partition(':')[2])
         *hosts, last = authority.split(',')
-        # All but the last one still carry "@host:port"; a piece with no
-        # colon is the rest of a password that holds a comma.
+        # All but the last one still end in "@host:port". A piece without a
+        # colon is the rest of a password that contains a comma.
         for credentials in (*(h.rpartition('@')[0] or h for h in hosts),
                             last):
             user, colon, password = credentials.partition(':')
@@ -59,17 +58,17 @@ def secrets_of(url: str) -> frozenset[str]:
         spellings |= {secret, plain, parse.unquote_plus(secret),
                       parse.quote(plain), parse.quote(plain, safe=''),
                       parse.quote_plus(plain), repr(plain)[1:-1]}
-        # Who splits a URL at each slash shows what is left of one.
+        # A parser that splits a URL at each slash may show a part of one.
         spellings.update(parse.quote(plain).split('/'))
     return frozenset(s for s in spellings if s)
 
 
 def _pattern(secret: str) -> str:
-    """Where a secret is taken out.
+    """The pattern that finds a secret.
 
-    A short one only where it stands alone, as it does between the ``:`` and
-    the ``@`` of a URL, in quotes or behind ``password=``: not in words,
-    numbers, addresses and names of hosts.
+    A short secret only counts where it stands alone, such as between ``:``
+    and ``@`` of a URL, in quotes or after ``password=``; not inside words,
+    numbers, addresses and host names.
     """
     pattern = re.escape(secret)
     if len(secret) > _SHORT:
@@ -78,10 +77,10 @@ def _pattern(secret: str) -> str:
 
 
 class Redactor:
-    """Redacts the secrets of the given URLs, and what looks like some."""
+    """Redacts the secrets of the given URLs, and text that looks like some."""
 
     def __init__(self, *urls: str) -> None:
-        # Longest first: a short secret may be a part of a longer one.
+        # Longest first: a short secret may be part of a longer one.
         secrets = sorted(
             frozenset().union(*(secrets_of(url) for url in urls)),
             key=len, reverse=True)

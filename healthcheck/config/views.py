@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 
-"""What a section of a paste file and the service's configuration say.
+"""The configuration of one paste section, and of the service below it.
 
 A paste section's options count for that section alone. oslo.middleware
 writes them into the shared ``cfg.CONF``, where the next section inherits
-them; here they stay in a view that plugins get in place of the service's
-configuration, and nothing is ever written to that one.
+them. Here they stay in a view. Plugins get the view in place of the service's
+configuration, and nothing is ever written to the latter.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from healthcheck.config import reading
 from healthcheck.config import settings
 from healthcheck import exceptions
 
-# What oslo.middleware reads in a section to find the service's configuration.
+# The keys of a section that oslo.middleware uses to find the configuration.
 PROJECT_KEYS = ('oslo_config_project', 'oslo_config_file',
                 'oslo_config_program')
 
@@ -50,9 +50,8 @@ def service_conf(section: Mapping[str, Any]) -> cfg.ConfigOpts:
 class View:
     """The service's configuration as one section sees it.
 
-    It stands in for a ``ConfigOpts`` where a plugin wants one: group
-    ``healthcheck`` answers from the section first, everything else is the
-    service's.
+    A plugin can use it in place of a ``ConfigOpts``. Group ``healthcheck``
+    answers from the section first; everything else is the service's.
 
     :ivar healthcheck: the values of the group, those that plugins have
         registered included, resolved once, so that reading one costs an
@@ -103,7 +102,7 @@ class View:
                      **kwargs: Any) -> bool:
         registered = False
         with contextlib.suppress(cfg.DuplicateOptError):
-            # A service that has one of that name of its own is left it; its
+            # If the service has its own option of that name, it keeps it: its
             # value is what the operator means by the name.
             registered = self.service.register_opt(opt, group=group, **kwargs)
         if str(getattr(group, 'name', group)) == opts.GROUP:
@@ -118,24 +117,24 @@ class View:
 
     def set_override(self, name: str, override: Any,
                      group: Any = None) -> None:
-        """Do nothing: what a plugin wants set here is the section's value.
+        """Do nothing: a plugin only wants to set the section's value.
 
         oslo.middleware's plugins copy their section into the configuration
         before they read it; the view answers from the section anyway.
         """
 
     def note(self, name: str, value: object) -> None:
-        """Note what a probe is made from: workers share if it is the same.
+        """Note a value that a probe uses: workers share if all are equal.
 
-        What is read with :func:`service_option` is noted there.
+        Values read with :func:`service_option` are noted there.
 
-        :param value: has a ``str`` that is the same in each process
+        :param value: its ``str`` is the same in each process
         """
         self.notes[name] = str(value)
 
     def note_options(self, group: str | None,
                      options: Iterable[cfg.Opt]) -> None:
-        """Note what the service sets of options that a library reads.
+        """Note the service's values of options that a library reads.
 
         :raises healthcheck.exceptions.ConfigError: if one refers to an
             option that is not set
@@ -146,9 +145,9 @@ class View:
                 self._read(private, group, opt)
 
     def note_plugin(self, name: str, kind: Any) -> None:
-        """Note which code a plugin is: another version may find another.
+        """Note a plugin's code: another version may find something else.
 
-        :param name: what it is called in an option
+        :param name: the plugin's name in an option
         :param kind: its class
         """
         module = getattr(kind, '__module__', '')
@@ -160,10 +159,10 @@ class View:
 
     def reject_unknown(self, names: Iterable[str], *,
                        foreign: bool = False) -> None:
-        """Note each of ``names`` that no option has.
+        """Add a problem for each of ``names`` that is not an option.
 
-        :param foreign: whether plugins of others are loaded; what looks
-            like no option of ours may then be one of theirs
+        :param foreign: whether foreign plugins are loaded; a name that is not
+            like one of our options may then be theirs
         """
         for name in names:
             if name in self._known or name in PROJECT_KEYS:
@@ -181,10 +180,10 @@ class View:
 
     def _read(self, private: reading.Private, group: str | None,
               opt: cfg.Opt) -> Any:
-        """The value of a service's option, which is noted."""
+        """The value of a service's option. Notes it."""
         value, where = reading.option(private, group, opt)
-        # Not a default in code: whether the service has registered it by now
-        # makes no difference to what is probed.
+        # Defaults in code do not count: it makes no difference to a probe
+        # whether the service has registered the option by now.
         if reading.is_configured(where):
             self.note(spelt(group, opt.dest), value)
         return value
@@ -208,7 +207,7 @@ class View:
         return opt.default
 
     def _not_valid(self, opt: cfg.Opt, value: Any, exc: ValueError) -> str:
-        """What is said of a value that the service's configuration has."""
+        """The error for a value from the service's configuration."""
         told, place = reading.text(self.service, opts.GROUP, opt.dest)
         if told is not None:
             value = told
@@ -241,12 +240,12 @@ def service_option(conf: Any, group: str | None, name: str, *,
                    multi: bool = False) -> Any:
     """The value of an option that belongs to the service; None if unset.
 
-    Where the service has not registered it, for example because its database
-    layer is not loaded yet, it is read as text, from all that the service
-    reads. A view notes it.
+    If the service has not registered it, for example because its database
+    layer is not loaded yet, it is read as text, from all the service's
+    sources. A view notes it.
 
     :param multi: whether the option may be set many times
-    :raises ValueError: if the value is not what the service has registered
+    :raises ValueError: if the value is not of the registered type
     :raises healthcheck.exceptions.ConfigError: if it refers to an option
         that is not set
     """
@@ -257,5 +256,5 @@ def service_option(conf: Any, group: str | None, name: str, *,
 
 
 def spelt(group: str | None, name: str) -> str:
-    """An option as it is called in errors."""
+    """The name of an option, for errors."""
     return f'[{group or "DEFAULT"}]{name}'

@@ -13,16 +13,15 @@ Status = report.Status
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class StateChange:
-    """A check came to another status.
+    """A check has changed its status.
 
-    :param before: None if nothing was known of it
-    :param reason: short and fixed, fit for anybody
-    :param detail: for admins; no secret is in it
+    :param before: None if there was no result yet
+    :param reason: short and fixed, fit for everybody
+    :param detail: for admins; contains no secret
     :param time: of the change, in seconds since the epoch
-    :param lasted: for how many seconds it had been what it was before; None
-        if that is not known
+    :param lasted: duration of the status before, in seconds; None if unknown
     :param critical: whether the check can take the node out
-    :param prober: the process that has probed
+    :param prober: the process that probed
     """
 
     check: str
@@ -38,19 +37,19 @@ class StateChange:
     @classmethod
     def of(cls, check: report.CheckReport, before: Status | None,
            prober: report.ProberProcess | None) -> StateChange:
-        """The change that has just made ``check`` what it is."""
+        """The change that has just led to the status of ``check``."""
         lasted = None
         history = check.history
         if (history is not None and before not in (None, check.status)
                 and len(history.transitions) > 1):
             was, became = history.transitions[-2:]
-            # A clock that was put back must not make it less than nothing.
+            # Not negative, even if the clock was set back.
             lasted = max(0.0, became.time - was.time)
         return cls(check.name, before, check.status, check.reason,
                    check.detail, check.time, lasted, check.critical, prober)
 
     def fields(self) -> dict[str, str | float | bool | None]:
-        """The same as plain values, all but who has probed."""
+        """The same as plain values, without the prober."""
         return {'check': self.check,
                 'before': None if self.before is None else self.before.word,
                 'after': self.after.word, 'reason': self.reason,

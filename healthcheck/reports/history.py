@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 
-"""What has been of a check: kept for admins and metrics, read by no judge."""
+"""A check's past, for admins and metrics. It never affects a verdict."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _KEPT_LATENCIES = 60
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Transition:
-    """A check came to a status. ``time`` is seconds since the epoch."""
+    """A change to a status. ``time`` is seconds since the epoch."""
 
     time: float
     status: Status
@@ -27,24 +27,24 @@ class Transition:
 
 BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
            30.0)
-"""Upper bounds of the histogram of durations, in seconds; a last one has
-none."""
+"""Upper bounds of the histogram of durations, in seconds. One more bucket
+has no bound."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class History:
-    """What has been of a check, for admins and metrics.
+    """A check's past, for admins and metrics.
 
-    :param transitions: the latest ones, the last one last
-    :param last_failure: the last time it was not well, kept when it is
-    :param last_passed: when a probe last found it well, in seconds since the
+    :param transitions: the last changes, the latest last
+    :param last_failure: the last failure, kept after the check recovers
+    :param last_passed: when a probe last succeeded, in seconds since the
         epoch
-    :param latencies: of the latest probes that ended, in seconds
+    :param latencies: of the last probes that ended, in seconds
     :param counts: probes that ended, by :data:`BUCKETS` of their duration
-    :param seconds: how long they all took
-    :param passes: probes that found it well, slow ones included
-    :param fails: probes that failed, and overdue ones as often as counted
-    :param changes: transitions there have been
+    :param seconds: their total duration
+    :param passes: probes that succeeded, slow ones included
+    :param fails: probes that failed; one that hangs counts repeatedly
+    :param changes: number of all changes
     """
 
     transitions: tuple[Transition, ...] = ()
@@ -81,5 +81,5 @@ class History:
 
     @property
     def since(self) -> float | None:
-        """When the check came to its status, in seconds since the epoch."""
+        """When the current status began, in seconds since the epoch."""
         return self.transitions[-1].time if self.transitions else None

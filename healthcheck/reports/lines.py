@@ -3,8 +3,8 @@
 """Text from elsewhere, as one line for the log and for pages.
 
 A database, a driver or a plugin may put anything into its text. A line break
-would forge a line of the log, a control of the terminal or of the direction
-of writing would hide one, and a lone surrogate cannot be sent at all.
+would forge a line of the log. A control character, of the terminal or of the
+writing direction, would hide one. A lone surrogate cannot be sent at all.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ _KIND = 100
 
 
 def one(text: str, most: int) -> str:
-    """``text`` with what is not printable escaped, as ``repr`` has it.
+    """``text`` with unprintable characters escaped, as in ``repr``.
 
-    :param most: characters; what is longer is cut
+    :param most: characters; longer text is cut
     """
-    # Of a sub-class, what it holds and not what it says of itself.
+    # For a sub-class: its content, not what its __str__ returns.
     line = str.__str__(text)[:most + 1]
     if not line.isprintable():
         line = ''.join(char if char.isprintable() else _escape(char)

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 
-"""What was found: frozen data, no I/O, no clock of its own.
+"""Results: frozen data, no I/O, no clock of its own.
 
 A probe returns a :class:`Result`. A check turns results into a
-:class:`CheckReport`, the checks of a process make a :class:`Report`, and
-whoever reads a report judges it at the time of reading: the age of a result
-is only known then, so a dead prober can never keep a node green.
+:class:`CheckReport`, and the checks of a process make a :class:`Report`. The
+reader judges a report when it reads it, because the age of a result is only
+known then. So a dead prober can never keep a node green.
 
 All times called ``*_at`` and ``now`` are seconds of a monotonic clock; all
 times called ``time`` are seconds since the epoch.
@@ -29,12 +29,12 @@ History = history_module.History
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Component:
-    """One of the many things that a check looks at, as a cell; for admins.
+    """One part of a check, such as a cell; for admins.
 
     :param status: None while it is unknown
     :param latency: of its last answer, in seconds
-    :param since: when it came to this status, in seconds since the epoch
-    :param disabled: whether it is not looked at, on purpose
+    :param since: when this status began, in seconds since the epoch
+    :param disabled: whether it is not probed on purpose
     """
 
     name: str
@@ -48,15 +48,15 @@ class Component:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Result:
-    """What one run of a probe found.
+    """The result of one probe.
 
     :param reason: short and fixed, fit for an anonymous caller
-    :param detail: for admins and logs only; redacted by whoever made it
-    :param components: what the check looked at, one by one
-    :param confirmed: whether the probe has itself repeated, as often as
-        ``fall`` and ``rise`` ask, what it found
-    :param latency: seconds that the backend took to answer; None: as many
-        as the run took
+    :param detail: for admins and logs only; its maker redacts it
+    :param components: the parts of the check
+    :param confirmed: whether the probe has already repeated this result as
+        often as ``fall`` and ``rise`` ask
+    :param latency: seconds that the backend took to answer; None: the
+        duration of the probe
     """
 
     status: Status
@@ -78,12 +78,12 @@ class Result:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Verdict:
-    """What is said of one check at one moment."""
+    """The verdict on one check at one moment."""
 
     name: str
     status: Status
     line: str
-    """The public line: ``OK``, a reason, or for a warning both."""
+    """The public line: ``OK``, a reason, or both for a warning."""
     reason: str = OK
     critical: bool = True
     stale: bool = False
@@ -92,12 +92,12 @@ class Verdict:
 
     @property
     def weight(self) -> Status:
-        """What the verdict counts for the node."""
+        """The status that this verdict contributes to the node."""
         return self.status if self.critical else min(self.status,
                                                      Status.WARN)
 
     def failed(self) -> Verdict:
-        """The same, and out, whether the check is critical or not."""
+        """The same as a failure that counts, even if not critical."""
         return dataclasses.replace(self, status=Status.FAIL, critical=True,
                                    line=self.reason)
 
@@ -105,13 +105,12 @@ class Verdict:
     def of(cls, name: str, status: Status, reason: str, *, label: str = '',
            critical: bool = True, stale: bool = False,
            time: float | None = None, per_worker: bool = False) -> Verdict:
-        """Word the public line.
+        """Build a verdict and its public line.
 
-        A line begins with ``OK`` as long as its check does not take the
-        node out: balancers that look for that word must not be fooled by a
-        warning.
+        The line begins with ``OK`` unless the check takes the node out: a
+        balancer that matches that word must keep a node that only warns.
 
-        :param label: what the reason is of, put in front of it
+        :param label: put in front of the reason
         """
         if label and reason != OK:
             reason = f'{label}: {reason}'
@@ -126,18 +125,17 @@ class Verdict:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class CheckReport:
-    """One check as it was published.
+    """One check as published.
 
-    :param judged_at: when the last verdict was reached, not when it was
-        published
+    :param judged_at: when the last result came, not when it was published
     :param ttl: for how many seconds that holds
     :param per_worker: whether each worker judges it for itself
-    :param passes: how many probes in a row have found it well
-    :param fails: how many in a row have not
-    :param settled: whether it has passed once, or has failed for good
-    :param started_at: when the probe began that is still running
-    :param due_at: when the next one is due
-    :param latency: how many seconds the last answer took
+    :param passes: number of successes in a row
+    :param fails: number of failures in a row
+    :param settled: whether it has passed once, or failed ``fall`` times
+    :param started_at: when the probe that is still running began
+    :param due_at: when the next probe is due
+    :param latency: duration of the last answer, in seconds
     :param history: None in what is published for anonymous callers
     """
 
@@ -165,10 +163,10 @@ class CheckReport:
         return self.judged_at + self.ttl
 
     def verdict(self, now: float) -> Verdict:
-        """Judge the check, its age included.
+        """Judge the check, including its age.
 
-        A stale pass is a warning. A stale failure stays a failure: nothing
-        has been seen that would speak for the backend.
+        A stale pass is a warning. A stale failure stays a failure, because
+        nothing newer speaks for the backend.
         """
         status, reason, stale = self.status, self.reason, False
         if now >= self.stale_at:
@@ -192,10 +190,10 @@ class ProberProcess:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Report:
-    """All checks of one prober, as published by one reference swap.
+    """All checks of one prober, published by swapping one reference.
 
-    :param prober: who probed
-    :param refreshed_at: when the last round that somebody asked for began
+    :param prober: the process that probed
+    :param refreshed_at: when the last requested round began
     """
 
     checks: tuple[CheckReport, ...]
@@ -203,7 +201,7 @@ class Report:
     refreshed_at: float | None = None
 
     def brief(self) -> Report:
-        """What anonymous callers are answered from, and no more."""
+        """Only what the answers to anonymous callers need."""
         return dataclasses.replace(self, checks=tuple(
             dataclasses.replace(c, components=(), history=None)
             for c in self.checks))
@@ -215,13 +213,13 @@ class Report:
 
 
 def judge(verdicts: Sequence[Verdict]) -> tuple[Status, list[Verdict]]:
-    """The status of a node, and the verdicts on its checks that lead to it.
+    """The status of a node, and the verdicts on its checks.
 
-    The worst one counts, that on a check that is not critical as a warning
-    at most. When every check that has an age is stale, the prober is dead
-    and nothing is known any more: then each of them is a failure, and says
-    so in its line. What a worker knows of itself does not speak for a
-    backend, so it cannot keep the others from being that.
+    The worst verdict counts; a noncritical check counts as a warning at most.
+    If every check that has an age is stale, the prober is dead and nothing is
+    known any more: each of them is then a failure, and its line says so. A
+    worker's check of itself says nothing about a backend, so it does not keep
+    the others from failing like that.
     """
     judged = list(verdicts)
     aged = [verdict for verdict in judged if verdict.time is not None]

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 
-"""How well something is."""
+"""The status of a check or a node."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import enum
 
 
 class Status(enum.IntEnum):
-    """How well something is, in the order of severity.
+    """A status; a greater one is more severe.
 
     The words are those of draft-inadarei-api-health-check-06, section 3.
     """
