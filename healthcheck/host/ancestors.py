@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 
-"""Whether other users can put something else in the place of a directory."""
+"""Whether other users could replace a directory with something else."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ import stat
 
 
 def weakness(directory: str) -> str:
-    """Why others can replace what is in a directory; empty if they cannot.
+    """Why others could replace a directory; empty if they could not.
 
-    Those who can rename a thing that the path leads through can have it lead
-    elsewhere. That is the owner of each directory, the owner of each symbolic
-    link, and all who can write to a directory that is not sticky: in a sticky
+    Anybody who can rename part of the path can make it lead elsewhere. That
+    is the owner of each directory, the owner of each symbolic link, and
+    everybody who can write to a directory that is not sticky. In a sticky
     one, only the owner of an entry can rename it (unlink(2), EPERM).
 
     :raises OSError: if there is no such directory
     """
-    os.stat(directory)  # a link that leads to itself ends here
+    os.stat(directory)  # a link to itself raises here
     trusted = {0, os.geteuid()}
     # Not normalised: after a symbolic link, .. is not the directory before.
     for path in _steps(os.path.join(os.getcwd(), directory)):
@@ -40,9 +40,9 @@ def weakness(directory: str) -> str:
 
 
 def _steps(path: str) -> Iterator[str]:
-    """All that the kernel looks at to find a path, from the root on.
+    """All that the kernel reads to resolve a path, from the root on.
 
-    What is in a directory is looked at after the directory was handed out.
+    A directory is yielded before its entries are read.
     """
     above = os.path.dirname(path)
     if above != path:

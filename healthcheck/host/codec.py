@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 
-"""Frozen data to JSON and back; what does not fit its type is refused.
+"""Frozen data to JSON and back. Data of the wrong type is refused.
 
-Not pickle: whoever could write a file of ours could run code as the service.
+Not pickle: anybody who can write our files could then run code as the service.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ T = TypeVar('T')
 
 
 def dump(value: object) -> bytes:
-    """A dataclass, of what JSON knows, enums, tuples and dataclasses."""
+    """A dataclass of JSON's types, enums, tuples and dataclasses, as text."""
     return json.dumps(_plain(value), separators=(',', ':')).encode()
 
 
 def load(kind: type[T], data: bytes) -> T:
-    """What :func:`dump` has made of a ``kind``.
+    """A ``kind`` from the output of :func:`dump`.
 
     :raises ValueError: if it is anything else
     """

@@ -1,20 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
 
-"""Who probes: one of the processes that share a directory.
+"""Elects the prober among the processes that share a directory.
 
-The prober holds a lock (flock) on a file, and the kernel lets go of it when
-the process ends, however it ends. A prober that is stopped keeps its lock,
-so it has to give a sign of life too: it sets the file's time of modification
-to the monotonic clock, by one system call that needs no space and cannot be
-seen half done. When that is older than the lease, whoever gets the lock on
-the file of the next generation has deposed it. The deposed one finds that
-out at its next beat, before it probes or publishes anything.
+The prober holds a lock (flock) on a file. The kernel releases it when the
+process ends, however it ends. A stopped prober keeps its lock, so the prober
+must also give a sign of life: it sets the file's modification time to the
+monotonic clock, by one system call that needs no space and is atomic. When
+that time is older than the lease, the process that gets the lock on the file
+of the next generation deposes the prober. The old prober finds that out at its
+next beat, before it probes or publishes anything.
 
-A lock that a forked child has inherited outlives its prober; the lease ends
-that too.
+If a forked child has inherited the lock, the lock outlives the prober. The
+lease ends that, too.
 
-Where the file system keeps whole seconds, a sign of life looks older than it
-is; the lease is longer there by as much.
+If the file system stores only whole seconds, a sign of life looks older than
+it is; the lease is longer by as much.
 """
 
 from __future__ import annotations
@@ -31,25 +31,25 @@ import time
 from healthcheck.host import statefiles
 
 FORGOTTEN = 600 * 10 ** 9
-"""Nanoseconds after which the files of a group are removed that is gone.
+"""Nanoseconds without a prober after which a group's files are removed.
 
-A service that is restarted within this time goes on with its history. Each
-change of its configuration leaves the files of a group.
+A service that restarts within this time keeps its history. Each change of its
+configuration leaves the files of an old group.
 """
 
 _OURS = re.compile(r'([0-9a-f]{32})\.'
                    r'(?:(\d{1,15})\.(?:lock|tmp)|report|detail|ask)')
-"""The names that this package gives to files; others are not touched."""
+"""The names of this package's files. No other file is touched."""
 
 
 class Election:
-    """One process's part in it. Used by one thread.
+    """One process's part in the election. Used by one thread.
 
     :param directory: where the locks are
-    :param key: which election: those with the same one elect one prober; 32
-        hexadecimal digits
+    :param key: of the election: processes with the same key elect one prober;
+        32 hexadecimal digits
     :param lease: seconds without a sign of life that depose a prober
-    :param clock: monotonic nanoseconds, the same for all of a host
+    :param clock: monotonic nanoseconds, the same for the whole host
     """
 
     def __init__(self, directory: statefiles.Directory, key: str,
@@ -65,7 +65,7 @@ class Election:
 
     @property
     def generation(self) -> int:
-        """That of the lock that this process holds, or 0."""
+        """The generation of the lock that this process holds, or 0."""
         return self._held[1] if self._held else 0
 
     def run(self) -> bool:
@@ -83,7 +83,7 @@ class Election:
     def beat(self) -> bool:
         """Give a sign of life; False if this process is not the prober.
 
-        Another one may have taken over, or the directory may be gone.
+        Another process may have taken over, or the directory may be gone.
         """
         if self._held is None:
             return False
@@ -124,20 +124,20 @@ class Election:
             os.close(descriptor)
             raise self._unusable(name, exc) from None
         self._held = descriptor, generation
-        # While we took it, it may have been removed, and a later one made.
+        # Meanwhile it may have been removed, and a later one made.
         return self.beat()
 
     def _lease_ended(self, generation: int) -> bool:
         now = self._clock()
         beat = self._directory.stamp(self._name_of(generation))
         if beat > now:
-            # A time of day, which is later than any monotonic clock: whoever
-            # made the file has not come to its first beat.
+            # A time of day, later than any monotonic clock: the process that
+            # made the file has not reached its first beat.
             beat = self._seen.setdefault(generation, now)
         return beat + self._directory.resolution < now - self._lease
 
     def clean_up(self) -> None:
-        """Remove what earlier generations, and dead elections, have left.
+        """Remove files of earlier generations and dead elections.
 
         :raises statefiles.Unusable: if the directory cannot be read
         """
@@ -153,7 +153,7 @@ class Election:
 
     def _remove_if_dead(self, names: Sequence[str]) -> None:
         now = self._clock()
-        # Later than now: from before the host was started.
+        # Later than now: from before the host started.
         if any(now - FORGOTTEN < self._directory.stamp(name) <= now
                for name in names):
             return
@@ -166,8 +166,8 @@ class Election:
                         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
                     except OSError:
                         return  # somebody holds it
-            # Nobody can take a lock while its file is being removed, and who
-            # has opened that in time finds out at the first beat.
+            # Nobody can take a lock while its file is being removed. A process
+            # that opened the file in time finds out at its first beat.
             for name in names:
                 self._directory.remove(name)
 
@@ -176,7 +176,7 @@ class Election:
             self._name.fullmatch, self._directory.names()) if match]
 
     def _is_named(self, descriptor: int, generation: int) -> bool:
-        """Whether the file of that name is the one that we hold."""
+        """Whether the file of that name is the one that we have locked."""
         found = self._find(generation)
         return (found is not None and self._directory.is_named()
                 and os.path.samestat(os.fstat(descriptor), found))

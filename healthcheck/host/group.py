@@ -24,10 +24,10 @@ LOG = logging.getLogger(__name__)
 HOST, PROCESS = 'host', 'process'
 BOOT_ID = '/proc/sys/kernel/random/boot_id'
 
-# What a section holds that says how it and the configuration are found, and
-# what paste adds by itself.
+# Keys of a section that say how to find it and the configuration, and keys
+# that paste adds by itself.
 _NOT_READ = (*views.PROJECT_KEYS, 'here', '__file__')
-# What libpq reads in the environment, for what a URL leaves open.
+# Environment variables that libpq reads for what a URL leaves open.
 _ENVIRONMENT = 'PG'
 
 
@@ -36,8 +36,8 @@ class Group:
     """The processes of a host that share a prober.
 
     :param place: the directory in which the shared one is made
-    :param identity: a digest, the same for those that would probe the same
-    :param lease: seconds after which a prober that is stopped is deposed
+    :param identity: a digest, equal for processes that would probe the same
+    :param lease: seconds after which a stopped prober is deposed
     """
 
     place: str
@@ -50,7 +50,7 @@ def group_of(view: views.View, names: Sequence[str],
     """The group of a section; None where each process probes for itself.
 
     :param names: of its checks
-    :param lease: seconds after which a prober that is stopped is deposed
+    :param lease: seconds after which a stopped prober is deposed
     """
     if view.settings.sharing != HOST:
         return None
@@ -59,20 +59,20 @@ def group_of(view: views.View, names: Sequence[str],
         _say_that_no_place_is_known()
         return None
     if not boot_id():
-        LOG.warning('Healthcheck: each process probes for itself, as %s '
-                    'cannot be read, which tells one host, and one start of '
-                    'it, from another. ProcSubset=pid of systemd hides it.',
+        LOG.warning('Healthcheck: each process probes for itself, because %s '
+                    'cannot be read, which identifies a host and its boot. '
+                    'ProcSubset=pid of systemd hides it.',
                     BOOT_ID)
         return None
     return Group(place, identity(view, names), lease)
 
 
-@functools.cache  # inside oslo.middleware's class, each plugin comes here
+@functools.cache  # each plugin inside oslo.middleware's class calls this
 def _say_that_no_place_is_known() -> None:
-    LOG.warning('Healthcheck: each process probes for itself, as no place is '
-                'known where they could share a report. Set [healthcheck]'
-                'state_path, or [oslo_concurrency]lock_path, to a local '
-                'directory that the service can write to; or [healthcheck]'
+    LOG.warning('Healthcheck: each process probes for itself, because there '
+                'is no directory to share a report in. Set [healthcheck]'
+                'state_path or [oslo_concurrency]lock_path to a local '
+                'directory that the service can write to, or [healthcheck]'
                 'sharing to process.')
 
 
@@ -80,7 +80,7 @@ def find_place(view: views.View) -> str | None:
     """The directory in which workers share; None if none is known."""
     runtime = os.environ.get('RUNTIME_DIRECTORY', '').partition(':')[0]
     locks = None
-    # Services write $state_path there, whose default only they know.
+    # Services use $state_path there, and only they know its default.
     with contextlib.suppress(exceptions.ConfigError):
         locks = views.service_option(view.service, 'oslo_concurrency',
                                      'lock_path')
@@ -88,15 +88,15 @@ def find_place(view: views.View) -> str | None:
 
 
 def identity(view: views.View, names: Sequence[str]) -> str:
-    """What two processes have in common that would probe the same.
+    """A digest that is equal for processes that would probe the same.
 
-    That is the values that probes are made from, wherever each was set: in a
-    section, a file, the environment or code. It leaves out defaults of the
-    service's code, which two processes may not have loaded alike. Where a
-    plugin of others is used, it is all that such a plugin could read. Another
-    host has to probe for itself, should the place be on a network file
-    system. Secrets are in it, so it is a digest, and stays where only those
-    can see it that can read the files.
+    It covers the values that probes use, wherever each was set: in a section,
+    a file, the environment or code. Defaults in the service's code are left
+    out, because two processes may not have loaded the same code. With a
+    foreign plugin, it covers everything that the plugin could read. It differs
+    between hosts, in case the place is on a network file system. It covers
+    secrets, so it is a digest, and it stays where only those can see it who
+    can read the files.
     """
     digest = hashlib.sha256()
 
@@ -123,7 +123,7 @@ def identity(view: views.View, names: Sequence[str]) -> str:
 
 @functools.cache
 def boot_id() -> str:
-    """Which start of which host this is; empty where that is not known."""
+    """Identifies the host and its boot; empty if that is unknown."""
     try:
         return pathlib.Path(BOOT_ID).read_text().strip()
     except OSError:  # not Linux, or hidden
@@ -131,10 +131,10 @@ def boot_id() -> str:
 
 
 def clock_id() -> str:
-    """Which monotonic clock this process reads.
+    """Identifies the monotonic clock of this process.
 
-    Each start of a host has one of its own, and so has each time namespace:
-    time_namespaces(7) moves CLOCK_MONOTONIC by an offset.
+    Each boot of a host has its own, and so has each time namespace:
+    time_namespaces(7) shifts CLOCK_MONOTONIC by an offset.
     """
     try:
         namespace = os.readlink('/proc/self/ns/time')

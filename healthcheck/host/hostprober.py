@@ -2,9 +2,9 @@
 
 """One process's part in probing for its host.
 
-It is the prober, when it is elected; it follows the one that is; or, when
-nothing can be shared, it probes for itself. In each case the same monitor is
-used, so that a probe that hangs is the only one of its kind in the process.
+If it is elected, it is the prober. If another process is, it follows that one.
+If nothing can be shared, it probes for itself. In each case it uses the same
+monitor, so a probe that hangs is the only one of its kind in the process.
 """
 
 from __future__ import annotations
@@ -24,20 +24,20 @@ from healthcheck.reports import report
 LOG = logging.getLogger(__name__)
 
 _TICK = 0.5
-"""The longest time, in seconds, between two looks at what others do."""
+"""The longest time between two looks at the other processes, in seconds."""
 
 _AGAIN = 0.01
-"""Seconds in which requests look once: a flood of them costs no more."""
+"""Seconds in which all requests look only once, so a flood costs no more."""
 
 _FIRST_TICK = 0.05
-"""And until there is a first report."""
+"""The same until there is a first report."""
 
 
 def lease(policy: check.Policy) -> float:
     """Seconds without a sign of life after which a prober is deposed.
 
-    A prober that is killed is followed at once; this is for one that is
-    stopped. A busy machine must not look like one.
+    This is for a stopped prober; a killed one is replaced at once. A busy
+    machine must not look like a stopped prober.
     """
     return max(1.0, 2 * policy.retry_interval)
 
@@ -45,9 +45,9 @@ def lease(policy: check.Policy) -> float:
 class HostProber(prober.Prober):
     """Probes for the host, or follows the process that does.
 
-    :param group: who shares
+    :param group: the processes that share
     :param policy: of the checks
-    :param show: called with each report that is new in this process; by
+    :param show: called with each report that is new in this process, from
         several threads
     """
 
@@ -64,7 +64,7 @@ class HostProber(prober.Prober):
         self._trouble: sharing.Unusable | None = None
         self._said = ''
         self._looked_at = -math.inf
-        # By then whoever probes has a first report.
+        # By then a live prober has its first report.
         self._patient_until = clock() + policy.detection
         self._told: report.Report | None = None
 
@@ -81,9 +81,9 @@ class HostProber(prober.Prober):
         self._sharing.resign()
 
     def look(self) -> None:
-        """Show what the prober has published, if it is new.
+        """Show the prober's last report, if it is new.
 
-        Called with each request: it costs a system call, or less.
+        Called with each request. It costs a system call at most.
         """
         now = self._clock()
         if now - self._looked_at < _AGAIN:
@@ -91,20 +91,20 @@ class HostProber(prober.Prober):
         self._looked_at = now
         try:
             if self._told is not None and self._told.stale(now):
-                # Where threads do not run, nobody else finds out that the
-                # directory was moved away, and another one made.
+                # Where threads do not run, only this notices that the
+                # directory was moved away and another one made.
                 self._sharing.directory.follow()
             self._look()
         except sharing.Unusable:
-            pass  # the thread sees it too, and does something about it
+            pass  # the thread sees it, too, and handles it
 
     @property
     def shared(self) -> bool:
         return self._leading or not self._probing
 
     def known(self) -> report.Report | None:
-        # As the prober, too: so no process is ahead of what is published,
-        # and who asks one after the other sees no counter go back.
+        # For the prober, too: no process is ahead of the published report, so
+        # a caller of several processes sees no counter go back.
         if self.shared:
             try:
                 return self._sharing.last()
@@ -122,7 +122,7 @@ class HostProber(prober.Prober):
         self._monitor.refresh()
 
     def _lead(self) -> None:
-        """Probe for all, until another one has taken over."""
+        """Probe for all until another process has taken over."""
         self._say(f'this process probes for all that share {self._place}')
         self._restore()
         self._probing = self._leading = True
@@ -149,7 +149,7 @@ class HostProber(prober.Prober):
         return self._trouble is None
 
     def _follow(self) -> None:
-        """Answer from what the prober publishes."""
+        """Answer from the prober's report."""
         self._look()
         if self._probing:
             if self._told is None or self._told.stale(self._clock()):
@@ -161,14 +161,14 @@ class HostProber(prober.Prober):
         elif self._told is None and self._clock() > self._patient_until:
             raise sharing.Unusable('the process that probes has no report '
                                    'that can be used')
-        # Every worker but one comes here at its start: nothing to tell.
+        # Normal for every worker but one at its start: nothing to log.
         self._say(f'another process probes for all that share '
                   f'{self._place}', LOG.info if self._said else LOG.debug)
         self._stopping.wait(self._tick if self._told else _FIRST_TICK)
 
     def _probe_alone(self, why: sharing.Unusable) -> None:
-        """Probe for this process, and try again after a while."""
-        self._say(f'this process probes for itself, as it cannot share: '
+        """Probe for this process only, and try again after a while."""
+        self._say(f'this process probes for itself, because it cannot share: '
                   f'{why}', LOG.warning)
         if not self._probing:
             self._restore()
@@ -181,7 +181,7 @@ class HostProber(prober.Prober):
         self._monitor.run(go_on, self._tick)
 
     def _restore(self) -> None:
-        """Go on from the last report, this process's own or another's."""
+        """Continue from the last report, this process's own or another's."""
         try:
             last = self._sharing.last()
         except sharing.Unusable:
@@ -192,10 +192,10 @@ class HostProber(prober.Prober):
 
     def _publish(self, found: report.Report) -> None:
         if self._leading:
-            # A prober that was stopped, and goes on, has to find out first
-            # whether it has been deposed: what it knows is old, and may not
-            # come after what its requests have seen of the new one. To write
-            # takes long enough to be stopped in the midst of it.
+            # A prober that was stopped must first find out whether it has been
+            # deposed. Its report is old, and must not replace a newer one that
+            # its requests have seen. Writing takes long enough to be stopped
+            # half-way.
             try:
                 if not self._sharing.beat():
                     return
@@ -208,22 +208,22 @@ class HostProber(prober.Prober):
         super()._publish(found)
 
     def _publish_to_all(self, found: report.Report) -> None:
-        """:raises sharing.Unusable: where that is this process's own fault"""
+        """:raises sharing.Unusable: if this process itself is the cause"""
         try:
             self._sharing.publish(found)
         except sharing.Unusable:
-            # Whoever has deposed it has removed what it was writing to.
+            # A process that deposed this one removed its file.
             if self._sharing.beat():
                 raise
 
     def _look(self) -> None:
         found = self._sharing.look()
-        # One that was left behind by earlier processes is no report yet.
+        # One left behind by earlier processes is no report yet.
         if found is not None and (self._told is not None
                                   or not found.stale(self._clock())):
             self._told = found
-            # One that comes while this process leads is of a prober that has
-            # deposed it; its thread is about to find out.
+            # A report that arrives while this process leads is from a prober
+            # that has deposed it; its thread is about to find out.
             if self._leading or not self._probing:
                 self._show(found)
 
@@ -234,5 +234,5 @@ class HostProber(prober.Prober):
 
 
 def _age(of: report.Report) -> float:
-    """When the youngest verdict was reached."""
+    """When the youngest result came."""
     return max(c.judged_at for c in of.checks)

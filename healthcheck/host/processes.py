@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 
 
-"""What a process has to make for itself, whenever it was forked."""
+"""What each process must make for itself after a fork."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from typing import Any, Generic, TypeVar
 
 T = TypeVar('T')
 
-# Linux 4.14, madvise(2); Python's mmap does not have the name.
+# Linux 4.14, madvise(2); Python's mmap lacks the name.
 _MADV_WIPEONFORK = 18
 
 
 class _Itself:
-    """Tells this process from all that it was forked from.
+    """Tells this process from all its ancestors.
 
-    A process may get the pid of an ancestor that has ended, so a pid alone
-    does not tell. The time at which it started does, but to read that takes
-    50 µs. It is read once: a page that the kernel wipes in each child says
-    whether this process has read it, without a system call.
+    A process may get the pid of an ancestor that has ended, so a pid alone is
+    not enough. The start time is, but reading it takes 50 µs. So it is read
+    once: a page that the kernel wipes in each child shows whether this process
+    has read it, without a system call.
     """
 
     def __init__(self) -> None:
@@ -33,10 +33,10 @@ class _Itself:
         self._name = ''
 
     def name(self) -> str:
-        """The pid and the start of this process."""
+        """The pid and the start time of this process."""
         pid = os.getpid()
         if pid != self._pid or not self._read[0]:
-            # In this order: two threads that come at once find the same.
+            # In this order, two threads at once find the same.
             self._name = f'{pid} {_started_at()}'
             self._pid = pid
             self._read[0] = 1
@@ -44,9 +44,9 @@ class _Itself:
 
 
 def _wiped_in_children() -> mmap.mmap | list[int]:
-    """One number: what is written, or 0 in a process that was forked since.
+    """One number: the last one written, or 0 after a fork.
 
-    Where the kernel cannot wipe it, pids alone tell.
+    If the kernel cannot wipe it, only pids tell.
     """
     with contextlib.suppress(OSError, ValueError):
         page = mmap.mmap(-1, mmap.PAGESIZE,
@@ -59,7 +59,7 @@ def _wiped_in_children() -> mmap.mmap | list[int]:
 def _started_at() -> str:
     """When this process started, in ticks since the host did; see proc(5)."""
     with contextlib.suppress(OSError, IndexError):
-        # Behind the name of the program, which may hold a parenthesis.
+        # After the program's name, which may contain a parenthesis.
         stat = pathlib.Path('/proc/self/stat').read_text(errors='replace')
         return stat.rpartition(')')[2].split()[19]
     return ''
@@ -69,20 +69,20 @@ _ITSELF = _Itself()
 
 
 def this() -> str:
-    """A name for this process that no ancestor of it has had."""
+    """A name for this process that no ancestor of it had."""
     return _ITSELF.name()
 
 
 class PerProcess(Generic[T]):
-    """One ``T`` for each process, made by whoever asks first in it.
+    """One ``T`` for each process, made at the first access.
 
     A server may fork at any moment, and uWSGI calls no ``register_at_fork``
-    hook, so the process is asked for at each access. What was made before a
-    fork is kept and not used: to let it go would close connections that the
-    parent goes on using. There is no lock that a fork could inherit locked.
+    hook, so each access checks the process. An object from before a fork is
+    kept, but not used: releasing it would close connections that the parent
+    still uses. There is no lock that a fork could inherit locked.
 
-    :param make: makes a ``T`` that has started nothing yet: when two
-        threads ask at once, two are made and one is dropped
+    :param make: makes a ``T`` that has started nothing yet: if two threads
+        come at once, two are made and one is dropped
     """
 
     def __init__(self, make: Callable[..., T]) -> None:

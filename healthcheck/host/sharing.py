@@ -1,15 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 
-"""One prober for a host: it publishes its report, the others read that.
+"""One prober for a host: it publishes its report, and the others read it.
 
-A reader takes no lock: the file is replaced whole, and a request asks for
-its time of modification and no more. That time is the monotonic clock's at
-publication, so that it is new each time. It is in the file too, exact, and no
-report can come after one that is younger.
+A reader takes no lock: the file is replaced whole, and a request only reads
+its modification time. That is the monotonic clock's time at publication, so
+it is new each time. The file also contains the exact time, and no report can
+replace a younger one.
 
-Where the file system keeps whole seconds, two reports can have the same time
-of modification. One that was read while a second one could still get its time
-is read again.
+If the file system stores only whole seconds, two reports can have the same
+modification time. If a report was read while a second one could still get the
+same time, it is read again.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ Unusable = statefiles.Unusable
 _FORMAT = 1
 
 _NOT_ASKED = 0
-"""The stamp of the file of questions when all are answered."""
+"""The stamp of the request file when all requests are answered."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class _Envelope:
-    """A report, and what tells whether it is meant for the reader."""
+    """A report, with what shows that it is meant for the reader."""
 
     format: int
     identity: str
@@ -43,9 +43,9 @@ class _Envelope:
 
 
 class Sharing:
-    """What one process has of its group. Made in the process that uses it.
+    """One process's part in its group. Made in the process that uses it.
 
-    :param clock: monotonic nanoseconds, the same for all of a host
+    :param clock: monotonic nanoseconds, the same for the whole host
     """
 
     def __init__(self, group: group_module.Group,
@@ -78,7 +78,7 @@ class Sharing:
         self._shown = None
         try:
             self._clean_up()
-            # A full disk is found now, and not when there is a report.
+            # So a full disk is found now, and not with the first report.
             self.directory.write(self._ask, bytes(4096), _NOT_ASKED,
                                  self._through)
         except Unusable:
@@ -87,10 +87,10 @@ class Sharing:
         return True
 
     def beat(self) -> bool:
-        """As the prober, give a sign of life; False if it is no longer.
+        """As the prober, give a sign of life; False if it is deposed.
 
-        What a deposed prober has published as it was woken up, over the
-        report of this one, is put right here.
+        A deposed prober that wakes up may overwrite this one's report; that is
+        corrected here.
 
         :raises Unusable: if that is not possible
         """
@@ -108,7 +108,7 @@ class Sharing:
         self._election.resign()
 
     def publish(self, published: report.Report) -> None:
-        """As the prober, show a report to all.
+        """As the prober, publish a report.
 
         :raises Unusable: if that is not possible
         """
@@ -123,9 +123,9 @@ class Sharing:
         self._shown = published
 
     def look(self) -> report.Report | None:
-        """The report, if there is one that was not seen yet.
+        """The report, if it is a new one.
 
-        This is what a request costs: one system call.
+        A request costs only this: one system call.
 
         :raises Unusable: if there is one that cannot be used
         """
@@ -152,7 +152,7 @@ class Sharing:
         return found.report
 
     def last(self) -> report.Report | None:
-        """The last report, with all that admins are told.
+        """The last report, with all that admins see.
 
         :raises Unusable: if there is one that cannot be used
         """
@@ -160,22 +160,22 @@ class Sharing:
         return None if found is None else found.report
 
     def ask(self) -> None:
-        """Have the prober, whichever process that is, probe now.
+        """Ask the prober, whichever process that is, to probe now.
 
-        :raises Unusable: if it cannot be told
+        :raises Unusable: if it cannot be asked
         """
         self.directory.touch(self._ask, self._clock())
 
     def asked(self) -> bool:
-        """As the prober, whether somebody has asked since the last time.
+        """As the prober, whether a round was requested since the last call.
 
-        :raises Unusable: if that cannot be noted
+        :raises Unusable: if that cannot be recorded
         """
         asked_at = self.directory.stamp(self._ask)
         if asked_at == _NOT_ASKED:
             return False
-        # Who asks from here on is heard the next time. Who has asked before
-        # is served by what begins when this returns.
+        # A later request is seen the next time. An earlier one is served by
+        # the round that begins when this returns.
         self.directory.touch(self._ask, _NOT_ASKED)
         if not self._election.beat():
             self.directory.touch(self._ask, asked_at)  # for the next prober
@@ -187,7 +187,7 @@ class Sharing:
         self._election.clean_up()
 
     def _is_settled(self, stamp: int) -> bool:
-        """Whether nothing newer can have the stamp that was read."""
+        """Whether nothing newer can have the same stamp."""
         return self._read_at >= stamp + self.directory.resolution
 
     @property

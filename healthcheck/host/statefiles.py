@@ -2,8 +2,8 @@
 
 """Files that the processes of one user share on one host.
 
-The directory is held by a descriptor, and all is done by way of that: what
-was looked at once cannot be replaced by something else afterwards.
+The directory is held open by a descriptor, and every access uses that. So
+nothing can replace the directory after it has been checked.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ _RESOLUTIONS = (1, 100, 10 ** 3, 10 ** 6, 10 ** 7, 10 ** 9, 2 * 10 ** 9)
 """
 
 _TRIAL = 999_987_654_321
-"""A time, in nanoseconds, that each of these would keep as another one."""
+"""A time, in nanoseconds, that each of these would store differently."""
 
 
 class Unusable(Exception):
-    """Nothing can be shared there; the text says why, for the log."""
+    """Nothing can be shared there. The text says why, for the log."""
 
 
 class _Held:
-    """A directory that is open until the last one who uses it lets go.
+    """A directory that stays open until its last user releases it.
 
-    A request may use it while the prober's thread opens another one: closed
-    any sooner, its number could be a different file's by then.
+    A request may use it while the prober's thread opens another one. If it
+    were closed sooner, another file could have its number by then.
     """
 
     def __init__(self, descriptor: int, found: os.stat_result,
@@ -44,7 +44,7 @@ class _Held:
         self.found = found
         self.resolution = resolution
 
-    # Bound here: a module's names may be gone when the interpreter ends.
+    # Bound here: a module's names may be gone when the interpreter exits.
     def __del__(self, close: Callable[[int], None] = os.close) -> None:
         close(self.descriptor)
 
@@ -52,31 +52,31 @@ class _Held:
 class Directory:
     """A directory that nobody else can look into, write to or replace.
 
-    It has to be on a local file system: over a network, locks and renames
-    cost more, and hang when the network does. It is opened when it is first
-    used, and what is done afterwards is done in that one.
+    It must be on a local file system: over a network, locks and renames cost
+    more, and hang when the network does. It is opened at the first use, and
+    everything after that happens in the same one.
 
-    :param parent: where it is made; that one has to exist
+    :param parent: where it is made; must exist
     """
 
     def __init__(self, parent: str) -> None:
-        # A directory for each user: services with users of their own may
-        # have the same lock_path.
+        # A directory for each user: services with different users may have
+        # the same lock_path.
         self.path = os.path.join(parent, f'healthcheck-{os.geteuid()}')
         self._held: _Held | None = None
 
     @property
     def resolution(self) -> int:
-        """Nanoseconds that a stamp may be older than it was to be, plus 1.
+        """Nanoseconds by which a stored stamp may be too old, plus 1.
 
-        :raises Unusable: if the directory cannot be had
+        :raises Unusable: if the directory cannot be used
         """
         return self._at().resolution
 
     def prepare(self) -> None:
-        """Make it, if it is not there.
+        """Make it, if it does not exist.
 
-        :raises Unusable: if it cannot be had for us alone
+        :raises Unusable: if it cannot be ours alone
         """
         found = self._named()
         if self._held is None or found is None or not os.path.samestat(
@@ -86,7 +86,7 @@ class Directory:
             self._judge(found)
 
     def is_named(self) -> bool:
-        """Whether its path still leads to the one that is in use."""
+        """Whether its path still leads to the one in use."""
         held, found = self._held, self._named()
         return (held is not None and found is not None
                 and os.path.samestat(held.found, found))
@@ -97,7 +97,7 @@ class Directory:
             self.close()
 
     def close(self) -> None:
-        """Give its descriptor back, until it is used again."""
+        """Close its descriptor until the next use."""
         self._held = None
 
     def join(self, name: str) -> str:
@@ -117,7 +117,7 @@ class Directory:
         """A descriptor of a file; a symbolic link is not followed.
 
         :raises OSError: if it cannot be opened
-        :raises Unusable: if the directory cannot be had
+        :raises Unusable: if the directory cannot be used
         """
         held = self._at()
         return os.open(name, flags | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600,
@@ -125,10 +125,10 @@ class Directory:
 
     def write(self, name: str, data: bytes, stamp: int,
               through: str) -> tuple[int, int]:
-        """Replace a file whole, so that nobody ever reads half of it.
+        """Replace a file whole, so no reader ever sees half of it.
 
-        :param stamp: its time of modification, in nanoseconds
-        :param through: the name it has until it is whole
+        :param stamp: its modification time, in nanoseconds
+        :param through: its name until it is complete
         :returns: its version
         :raises Unusable: if that is not possible, and nothing is changed
         """
@@ -153,7 +153,7 @@ class Directory:
     def read(self, name: str) -> tuple[bytes, int] | None:
         """(content, stamp); None if there is no such file.
 
-        :raises Unusable: if it is not one that we can have written
+        :raises Unusable: if it is not a file that we can have written
         """
         try:
             descriptor = self.open(name, os.O_RDONLY | os.O_NONBLOCK)
@@ -180,7 +180,7 @@ class Directory:
             os.close(descriptor)
 
     def stat(self, name: str) -> os.stat_result | None:
-        """What is known of a file, by one system call; None if not there."""
+        """The status of a file, by one system call; None if it is missing."""
         try:
             held = self._at()
             return os.stat(name, dir_fd=held.descriptor,
@@ -189,15 +189,15 @@ class Directory:
             return None
 
     def stamp(self, name: str) -> int:
-        """When it was last modified, in nanoseconds; 0 if it is not there."""
+        """When it was last modified, in nanoseconds; 0 if it is missing."""
         found = self.stat(name)
         return 0 if found is None else found.st_mtime_ns
 
     def version(self, name: str) -> tuple[int, int] | None:
-        """What changes whenever it is replaced; None if it is not there.
+        """A value that changes with each replacement; None if missing.
 
-        It begins with the stamp. Where stamps are coarse, two versions may
-        have the same one; of two that follow each other the inodes differ.
+        It begins with the stamp. If stamps are coarse, two versions may have
+        the same one; two successive versions have different inodes.
         """
         found = self.stat(name)
         return None if found is None else _version(found)
@@ -214,7 +214,7 @@ class Directory:
             raise Unusable(f'{self.join(name)}: {exc.strerror}') from None
 
     def remove(self, name: str) -> None:
-        """Remove a file, if it is there and can be removed."""
+        """Remove a file, if it exists and can be removed."""
         try:
             held = self._at()
             os.unlink(name, dir_fd=held.descriptor)
@@ -228,7 +228,7 @@ class Directory:
             return None
 
     def _at(self) -> _Held:
-        """The one in use. It is open as long as what is returned is kept."""
+        """The one in use. It stays open while the caller keeps the result."""
         held = self._held
         if held is None:
             held = self._held = self._open()
@@ -269,22 +269,22 @@ class Directory:
                            f'700)')
 
     def _measure(self, descriptor: int) -> int:
-        """The resolution of file times, seen in the directory's own one."""
+        """The resolution of file times, measured on the directory itself."""
         for _ in range(10):
             try:
                 os.utime(descriptor, ns=(_TRIAL, _TRIAL))
                 kept = os.fstat(descriptor).st_mtime_ns
             except OSError:
-                # It can be read only. That is enough to follow a prober.
+                # It is read-only. That is enough to follow a prober.
                 return _RESOLUTIONS[-1]
             for resolution in _RESOLUTIONS:
                 if kept == _TRIAL - _TRIAL % resolution:
                     return resolution
             # Another process has made a file there between the two calls.
-        raise Unusable(f'{self.path}: its file system does not keep the time '
-                       f'of modification that a file is given (it makes '
+        raise Unusable(f'{self.path}: its file system does not store the '
+                       f'modification time that a file is given (it makes '
                        f'{_TRIAL} ns {kept}); choose another one for '
-                       f'[healthcheck]state_path, best in memory')
+                       f'[healthcheck]state_path, preferably in memory')
 
 
 def _version(found: os.stat_result) -> tuple[int, int]:

@@ -191,7 +191,7 @@ def test_without_a_place_it_probes_for_itself(tmp_path, clock, caplog):
     assert one.shown == [found(1000.0)]
     said = [r.getMessage() for r in caplog.records]
     assert len(said) == 2, said
-    assert 'as it cannot share' in said[0] and 'No such file' in said[0]
+    assert 'because it cannot share' in said[0] and 'No such file' in said[0]
     assert 'this process probes for all that share' in said[1]
     other = Member(place, clock)
     other.prober.look()

@@ -262,7 +262,8 @@ class Test_resolution:
             file, ns=(315532800 * 10 ** 9,) * 2))
         directory = statefiles.Directory(str(tmp_path))
         why = refused(directory.prepare)
-        assert 'does not keep the time' in why and 'state_path' in why
+        assert 'does not store the modification time' in why
+        assert 'state_path' in why
 
     def test_a_place_to_read_only(self, directory, monkeypatch):
         """Its reports can be followed."""
