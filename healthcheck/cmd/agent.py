@@ -2,8 +2,8 @@
 
 """Probe for the workers of a service, in a process of its own.
 
-They share what it finds if it is given their configuration files. It can also
-answer /healthcheck itself, for services that have no HTTP.
+If you give it the workers' configuration files, they share its report. It can
+also answer /healthcheck itself, for services that have no HTTP.
 """
 
 from __future__ import annotations
@@ -39,17 +39,17 @@ PROG = 'healthcheck-agent'
 _KINDS = {'filter': loadwsgi.FILTER, 'app': loadwsgi.APP}
 
 _USELESS = (
-    'nobody would hear what an agent finds that has no --listen: %s. Have it '
-    'answer for itself, with --listen 127.0.0.1:8079 or --listen unix:PATH; '
-    'or share with the workers: [healthcheck]sharing = host, and '
-    '[healthcheck]state_path or [oslo_concurrency]lock_path a local '
+    'an agent without --listen would be of no use: %s. Let it answer by '
+    'itself, with --listen 127.0.0.1:8079 or --listen unix:PATH; or share '
+    'with the workers: set [healthcheck]sharing = host, and '
+    '[healthcheck]state_path or [oslo_concurrency]lock_path to a local '
     'directory that the service can write to')
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     args = _parse(argv)
-    # oslo.messaging brings oslo.service, whose default it still is; nothing
-    # here runs under it.
+    # oslo.messaging imports oslo.service, whose default is still eventlet;
+    # nothing here runs under it.
     warnings.filterwarnings('ignore', r'\s*Eventlet is deprecated')
     try:
         if args.check:
@@ -67,37 +67,37 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
         formatter_class=argparse.RawDescriptionHelpFormatter)
     files = parser.add_argument_group('which service')
     files.add_argument('--config-file', action=_Source, dest='sources',
-                       default=[], metavar='FILE', help='its configuration; '
-                       'can be repeated, in the order that the service has '
-                       'them')
+                       default=[], metavar='FILE', help="the service's "
+                       'configuration; can be repeated, in the same order as '
+                       'for the service')
     files.add_argument('--config-dir', action=_Source, dest='sources',
-                       default=[], metavar='DIRECTORY', help='more of it; can '
+                       default=[], metavar='DIRECTORY', help='more files; can '
                        'be repeated; a later file or directory wins')
     files.add_argument('--project', metavar='NAME',
-                       help='find its files as oslo.config does, for example '
+                       help='find the files as oslo.config does, for example '
                        'those of nova in /etc/nova')
     files.add_argument('--prog', metavar='NAME',
-                       help='its program, for example nova-conductor, which '
+                       help='the program, for example nova-conductor, which '
                        'may have files of its own')
     files.add_argument('--paste', metavar='FILE',
-                       help='the paste file that its workers are loaded from')
+                       help='the paste file of the workers')
     files.add_argument('--section', default='filter:healthcheck',
-                       help="the health check's section there, filter:NAME "
-                       'or app:NAME (default: %(default)s)')
+                       help="the health check's section in that file, "
+                       'filter:NAME or app:NAME (default: %(default)s)')
     answer = parser.add_argument_group('how to answer')
     answer.add_argument('--listen', action='append', default=[],
-                        metavar='ADDRESS', help='answer there, on '
+                        metavar='ADDRESS', help='where to answer: '
                         '127.0.0.1:PORT, [::1]:PORT or unix:PATH; can be '
                         'repeated')
     answer.add_argument('--allow-remote', action='store_true',
-                        help='let --listen be an address that other hosts '
-                        'can connect to')
+                        help='allow --listen addresses that other hosts can '
+                        'connect to')
     answer.add_argument('--socket-mode', default='660', metavar='MODE',
-                        help='of the file of a UNIX socket: who can write to '
+                        help='mode of a UNIX socket: anyone who can write to '
                         'it can connect (default: %(default)s)')
     parser.add_argument('--check', action='store_true',
-                        help='say what the configuration means, or what is '
-                        'wrong with it, and exit')
+                        help='explain the configuration, or what is wrong '
+                        'with it, and exit')
     parser.add_argument('--debug', action='store_true', help='log more')
     args = parser.parse_args(argv)
     if not (args.sources or args.project or args.paste):
@@ -118,15 +118,14 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     for address in args.listen:
         if listening.is_remote(address) and not args.allow_remote:
             parser.error(f'--listen {address}: other hosts can connect to '
-                         f'it; if they shall, add --allow-remote')
+                         f'it; to allow that, add --allow-remote')
     return args
 
 
 class _Source(argparse.Action):
     """Collects ``--config-file`` and ``--config-dir`` in their order.
 
-    oslo.config gets them as they are: of two that set an option, the later
-    one wins.
+    oslo.config gets them in that order; the later one wins.
     """
 
     def __call__(self, parser: argparse.ArgumentParser,
@@ -145,8 +144,8 @@ def _run(args: argparse.Namespace) -> None:
         lambda: agent.ConfigCheck([*sys.orig_argv, '--check']),
         systemd.Notifier())
     if os.geteuid() == 0:
-        LOG.warning('The healthcheck agent runs as root, and shares with '
-                    'workers that do so too')
+        LOG.warning('The healthcheck agent runs as root, so it only shares '
+                    'with workers that run as root, too')
     with contextlib.ExitStack() as stack:
         listeners = []
         for address in args.listen:
@@ -171,7 +170,7 @@ def _check(args: argparse.Namespace) -> None:
 
 
 def _set_up_logging(debug: bool) -> None:
-    # Not the service's options, which name the service's log file.
+    # Not the service's options: these name the service's log file.
     conf = cfg.ConfigOpts()
     logging.register_options(conf)
     conf([], prog=PROG, default_config_files=[], default_config_dirs=[])
@@ -188,7 +187,7 @@ def _read_files(args: argparse.Namespace) -> None:
 
 
 def _load(args: argparse.Namespace) -> agent.Door:
-    """Make a door of the configuration as it is now."""
+    """Make a door from the current configuration."""
     if not cfg.CONF.reload_config_files():
         raise exceptions.ConfigError(['the files cannot be read: see above'])
     global_conf, local_conf = _section(args)
@@ -205,7 +204,7 @@ def _load(args: argparse.Namespace) -> agent.Door:
 
 def _section(args: argparse.Namespace,
              ) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
-    """What a factory gets that paste calls: (global_conf, local_conf)."""
+    """The arguments of a paste factory: (global_conf, local_conf)."""
     if not args.paste:
         return {}, {}
     kind, _, name = args.section.partition(':')
@@ -220,7 +219,7 @@ def _section(args: argparse.Namespace,
 
 
 def _reject_useless(view: views.View) -> None:
-    """:raises exceptions.ConfigError: if nobody would hear of anything"""
+    """:raises exceptions.ConfigError: if no process could read the report"""
     why = ''
     if view.settings.sharing != group_module.HOST:
         why = f'[healthcheck]sharing is {view.settings.sharing}'

@@ -38,7 +38,7 @@ DATABASE = 'demo.db'
 PASTE_FILE = 'etc/healthcheck/api-paste.ini'
 BACKENDS = ['database', 'message_queue']
 
-# The levels: only what the health check says is of interest here.
+# Log levels: only the health check's own lines matter here.
 _DEMO_CONF = '''\
 [DEFAULT]
 transport_url = kombu+memory://
@@ -79,7 +79,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     except (cfg.Error, exceptions.ConfigError) as exc:
         sys.exit(f'healthcheck-demo: {exc}')
     finally:
-        # gunicorn's workers are forks that leave through here too.
+        # gunicorn's workers are forks, which also end here.
         if temporary and os.getpid() == owner:
             shutil.rmtree(temporary, ignore_errors=True)
 
@@ -137,13 +137,13 @@ def _make_state(directory: pathlib.Path) -> str:
 
 def _configure(files: Sequence[str]) -> None:
     """Set up oslo.config and oslo.log the way a service does."""
-    # oslo.messaging brings oslo.service, whose default it still is; nothing
-    # here runs under it.
+    # oslo.messaging imports oslo.service, whose default is still eventlet;
+    # nothing here runs under it.
     warnings.filterwarnings('ignore', r'\s*Eventlet is deprecated')
     conf = cfg.CONF
     logging.register_options(conf)
     conf([], project='healthcheck-demo', default_config_files=list(files))
-    # A real service's file must not have us write into its log.
+    # With a real service's file, the demo must not write to its log.
     for name in ('log_config_append', 'log_dir', 'log_file'):
         conf.set_override(name, None)
     for name in ('use_journal', 'use_json', 'use_syslog'):

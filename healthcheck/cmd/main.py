@@ -21,7 +21,7 @@ def main() -> None:
         return
     lines = ['usage: healthcheck COMMAND ...', '',
              *(f'  {name:8}{what}' for name, what in COMMANDS.items()), '',
-             'healthcheck COMMAND --help tells more.']
+             'See healthcheck COMMAND --help.']
     if command not in ('-h', '--help'):
         sys.exit('\n'.join([f'healthcheck: {command}: there is no such '
                             f'command', *lines]))

@@ -1,11 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 
-"""Who wants to know when a check changes its status.
+"""Listeners: code that is notified when a check changes its status.
 
-A listener is an entry point in :data:`NAMESPACE`. What it does with a change
-is its own affair: it runs in a thread of its own, behind a queue that is
-bounded, so that one that hangs, or raises, delays no probe and no other
-listener.
+A listener is an entry point in :data:`NAMESPACE`. It runs in a thread of its
+own, behind a bounded queue. So a listener that hangs or raises delays no probe
+and no other listener.
 """
 
 from __future__ import annotations
@@ -30,15 +29,15 @@ LOG = logging.getLogger(__name__)
 NAMESPACE = 'openstack.healthcheck.listeners'
 
 _WAITING = 100
-"""How many changes may wait for a listener; then the oldest ones go."""
+"""How many changes may wait for a listener. The oldest are dropped first."""
 
 
 class Listener(Protocol):
-    """What an entry point makes, when it is called with the configuration.
+    """The object that an entry point returns, called with the configuration.
 
-    It is made while the service loads, and once more in each process: it
-    must open nothing before the first change. It may have a method
-    ``close``, which gives back what it holds, and runs in the same thread.
+    It is made once while the service loads, and once more in each process. It
+    must open nothing before the first change. It may have a method ``close``,
+    which releases what it holds, and runs in the same thread.
     """
 
     def changed(self, change: changes.StateChange) -> None:
@@ -48,7 +47,7 @@ class Listener(Protocol):
 class Listeners:
     """The listeners that a section configures.
 
-    What is wrong is added to ``view.problems``; nothing is opened.
+    Problems are added to ``view.problems``; nothing is opened.
     """
 
     def __init__(self, view: views.View) -> None:
@@ -71,7 +70,7 @@ class Listeners:
                     entrypoints.cannot_load('listeners', name, exc))
 
     def make(self) -> Audience:
-        """Fresh ones, for one process."""
+        """New listeners, for one process."""
         return Audience([Courier(name, functools.partial(kind, self._view))
                          for name, kind in self._kinds.items()])
 
@@ -83,12 +82,12 @@ class Audience:
         self._couriers = couriers
 
     def changed(self, change: changes.StateChange) -> None:
-        """Tell all of them. It returns at once and raises nothing."""
+        """Notify all of them. Returns at once and raises nothing."""
         for courier in self._couriers:
             courier.take(change)
 
     def stop(self) -> list[threading.Thread]:
-        """Let them end when they have told what they were given.
+        """Let each listener end after the changes in its queue.
 
         :return: the threads that end now
         """
@@ -97,10 +96,10 @@ class Audience:
 
 
 class Courier:
-    """Brings changes to one listener, in a thread that is its own.
+    """Passes changes to one listener, in that listener's own thread.
 
-    The thread, and the listener, are made with the first change: most
-    processes of a service never see one, as they do not probe.
+    The thread and the listener are made with the first change. Most processes
+    of a service never see one, because they do not probe.
 
     :param make: makes the listener
     :param waiting: how many changes may wait for it
@@ -110,7 +109,7 @@ class Courier:
                  waiting: int = _WAITING) -> None:
         self._name = name
         self._make = make
-        # Not SimpleQueue, see runner.Runner. One place is for the end.
+        # Not SimpleQueue, see runner.Runner. One slot is for the end.
         self._changes: queue.Queue[changes.StateChange | None] = queue.Queue(
             waiting + 1)
         self._waiting = waiting
@@ -119,12 +118,12 @@ class Courier:
         self._said: set[str] = set()
 
     def take(self, change: changes.StateChange) -> None:
-        """Have the listener told; by one thread only."""
+        """Queue a change for the listener. One thread only may call this."""
         while self._changes.qsize() >= self._waiting:
             self._drop()
         if self._dropped and self._changes.empty():
-            LOG.warning('Healthcheck listener %(name)s goes on; it was not '
-                        'told of %(count)d changes',
+            LOG.warning('Healthcheck listener %(name)s keeps up again; it '
+                        'missed %(count)d changes',
                         {'name': self._name, 'count': self._dropped})
             self._dropped = 0
         self._changes.put_nowait(change)
@@ -134,7 +133,7 @@ class Courier:
                 name=f'healthcheck-listener-{self._name}')
             try:
                 thread.start()
-            except RuntimeError as exc:  # no more threads to be had
+            except RuntimeError as exc:  # the process has no threads left
                 self._complain(exc)
                 return
             self._thread = thread
@@ -142,7 +141,7 @@ class Courier:
     def stop(self) -> list[threading.Thread]:
         if self._thread is None:
             return []
-        # Where there is no room, it was told before, and has not listened.
+        # If there is no room, the end is queued already, and not read yet.
         with contextlib.suppress(queue.Full):
             self._changes.put_nowait(None)
         return [self._thread]
@@ -153,14 +152,14 @@ class Courier:
         except queue.Empty:  # it has just been taken
             return
         if not self._dropped:
-            LOG.warning('Healthcheck listener %s does not keep up: it is not '
-                        'told of the oldest changes that wait', self._name)
+            LOG.warning('Healthcheck listener %s does not keep up: it misses '
+                        'the oldest changes in its queue', self._name)
         self._dropped += 1
 
     def _run(self) -> None:
         listener: Any = None
         while (change := self._changes.get()) is not None:
-            # BaseException: as with a probe, see guard.py.
+            # BaseException: as for a probe, see guard.py.
             try:
                 if listener is None:
                     listener = self._make()

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 
-"""Listener ``notification``: emits a notification of oslo.messaging.
+"""Listener ``notification``: emits an oslo.messaging notification.
 
-It goes where the service's own go, by ``[oslo_messaging_notifications]``.
+It goes where the service's own notifications go, by
+``[oslo_messaging_notifications]``.
 """
 
 from __future__ import annotations
@@ -29,10 +30,10 @@ _LEVELS = {report.Status.PASS: 'info', report.Status.WARN: 'warn',
 class Notification:
     """Emits one notification for each change.
 
-    Changes are rare, so each has a connection of its own: nothing is held in
-    between, and a broker that does not answer is found out by the driver's
-    time-out for connections, 5 seconds for each host. On a connection that was
-    kept it would take minutes.
+    Changes are rare, so each opens its own connection and nothing is held in
+    between. If a broker does not answer, the driver's connection time-out
+    finds that out: 5 seconds for each host. On a kept connection it would take
+    minutes.
 
     :param view: the configuration
     :raises healthcheck.exceptions.ConfigError: if nothing would be sent
@@ -52,7 +53,7 @@ class Notification:
     def changed(self, change: changes.StateChange) -> None:
         retry = 0
         if self._url is not None:
-            # Each retry goes to the next host: all are tried, none twice.
+            # Each retry uses the next host: each is tried exactly once.
             retry = max(1, len(self._url.hosts)) - 1
         transport = oslo_messaging.get_notification_transport(
             self._conf, url=self._url)
@@ -69,7 +70,7 @@ class Notification:
 
     def _find_url(self, view: views.View, needed: bool,
                   ) -> oslo_messaging.TransportURL | None:
-        """The URL, as the driver can use it; None if none is set.
+        """The URL, in a form the driver can use; None if none is set.
 
         :raises exceptions.ConfigError: without the URL, which is a secret
         """
@@ -94,17 +95,17 @@ class Notification:
                 f'{option}: not a transport URL (allowed: '
                 f'rabbit://user:password@host:port/vhost)']) from None
         if any('/' in (host.password or '') for host in url.hosts):
-            # Its driver gets it unencoded, and raises with a piece of it.
+            # The driver gets it unencoded, and its error shows part of it.
             raise exceptions.ConfigError([
                 f'{option}: oslo.messaging cannot use a password with a '
                 f'slash in it (allowed: any other character)'])
-        # It would sleep that long before it goes to the next host.
+        # The driver would sleep that long before it tries the next host.
         url.query.setdefault('kombu_reconnect_delay', '0')
         return url
 
 
 def payload(change: changes.StateChange) -> dict[str, Any]:
-    """What is sent of a change; its time as RFC 3339 has it."""
+    """The payload for a change, with its time as in RFC 3339."""
     return {**change.fields(), 'time': render.timestamp(change.time),
             'host': _host(change),
             'program': change.prober.program if change.prober else None,

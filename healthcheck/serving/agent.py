@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 
-"""The life of an agent: it probes, answers, and listens to signals."""
+"""The life of an agent: it probes, answers, and handles signals."""
 
 from __future__ import annotations
 
@@ -32,23 +32,23 @@ if TYPE_CHECKING:
 
 LOG = logging.getLogger(__name__)
 
-# Seconds between two looks, and while something is under way.
+# Seconds between two looks: normally, and while something is under way.
 _TICK = 1.0
 _BUSY_TICK = 0.05
 
-# Seconds that a first report is waited for before the agent is ready
-# without one. Backends that are down must not keep a host from booting.
+# Seconds until the agent is ready even without a first report. Backends that
+# are down must not block the boot of a host.
 _FIRST_REPORT = 10.0
 
-# Seconds that a look at a new configuration may take.
+# Seconds that a check of a new configuration may take.
 _CHECK_TIMEOUT = 60.0
 
-# Seconds that the end waits for probes to close what they hold.
+# Seconds at the end for probes to close what they hold.
 _END_WAIT = 1.0
 
 
 class Door(middleware.Healthcheck):
-    """The door of an agent, which also tells how its probing is doing."""
+    """The door of an agent, which also shows the state of its probing."""
 
     @property
     def group(self) -> group_module.Group | None:
@@ -57,7 +57,7 @@ class Door(middleware.Healthcheck):
 
     @property
     def status(self) -> report.Status | None:
-        """That of all that is probed; None before the first report.
+        """The node's status from the probes; None before the first report.
 
         Unlike :meth:`probed` it starts nothing, which could take a while.
         """
@@ -67,23 +67,23 @@ class Door(middleware.Healthcheck):
 
     @property
     def alive_at(self) -> float:
-        """When the slowest thread that probes was last seen to run."""
+        """When the slowest probing thread was last seen to run."""
         running = self._engine.peek()
         if running is None:
             return -math.inf
         return running.alive_at
 
     def known(self) -> report.Report | None:
-        """All that is known; None before there is a report."""
+        """The full report; None before there is one."""
         running = self._engine.peek()
         return running.known() if running is not None else None
 
 
 class Signals:
-    """SIGTERM, SIGINT and SIGHUP, one after the other, when asked for.
+    """Returns SIGTERM, SIGINT and SIGHUP one by one.
 
-    Made in the main thread. (``signal.sigtimedwait`` would do, if it did not
-    make a signal up when the process is stopped and goes on.)
+    Made in the main thread. (Not ``signal.sigtimedwait``: it reports a signal
+    that did not come when the process is stopped and continued.)
     """
 
     def __init__(self) -> None:
@@ -94,7 +94,7 @@ class Signals:
             signal.signal(signum, lambda signum, frame: None)
 
     def next(self, timeout: float) -> int | None:
-        """The next one; None if none comes within ``timeout`` seconds."""
+        """The next signal; None if none comes within ``timeout`` seconds."""
         self._reader.settimeout(timeout)
         try:
             return self._reader.recv(1)[0]
@@ -103,10 +103,10 @@ class Signals:
 
 
 class ConfigCheck:
-    """Another process's look at the configuration, as it is now.
+    """A check of the current configuration by another process.
 
-    What is wrong must not reach the one that is in use, and loading it here
-    would change options that backends of others read at any time.
+    A mistake must not affect the configuration in use. And loading the new one
+    here would change options that foreign backends may read at any time.
 
     :param command: its command line; status 0 means that all is well
     """
@@ -124,7 +124,7 @@ class ConfigCheck:
                 or time.monotonic() > self._deadline)
 
     def problem(self) -> str | None:
-        """What is wrong; None if nothing is. To be asked once, at the end."""
+        """The problem, or None. Call it once, at the end."""
         over = self._process.poll() is not None
         self.kill(close=False)
         with self._said:
@@ -144,9 +144,9 @@ class ConfigCheck:
 class Agent:
     """Probes, and is a WSGI application that answers.
 
-    :param load: makes a door of the configuration as it is now
-    :param check: starts a look at the configuration as it is now
-    :param notifier: tells systemd
+    :param load: makes a door from the current configuration
+    :param check: starts a check of the current configuration
+    :param notifier: notifies systemd
     :raises healthcheck.exceptions.ConfigError: if it cannot be loaded
     """
 
@@ -195,7 +195,7 @@ class Agent:
         self._tell()
 
     def _start(self, door: Door) -> None:
-        """Have a door start probing, which waits for its first report."""
+        """Start a door's probing, and begin the wait for its first report."""
         self._starting = door
         self._deadline = time.monotonic() + _FIRST_REPORT
         threading.Thread(target=door.probed, args=({},), daemon=True,
@@ -234,7 +234,7 @@ class Agent:
         self._systemd.ready()
 
     def _tell(self) -> None:
-        """Tell systemd how it goes."""
+        """Report the state to systemd."""
         now = time.monotonic()
         if (now - self._watched_at >= self._watchdog_period
                 and now - self._door.alive_at < self._stuck):

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 
-"""The sockets that the agent answers on, and what answers there."""
+"""The sockets of the agent, and the server behind them."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 
 _UNIX = 'unix:'
 
-# Who could connect to a UNIX socket has been told by its mode. For the rest
-# he is taken for one of this host.
+# A UNIX socket has no address. Its mode already limits who can connect, so
+# its callers count as callers from this host.
 _SELF = '127.0.0.1'
 
 
 class ListenError(Exception):
-    """An address that cannot be listened on; the text says why."""
+    """An address that cannot be used. The text says why."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Address:
 
 
 def parse(text: str) -> Address:
-    """The address that ``ADDRESS:PORT`` or ``unix:PATH`` means.
+    """The address in ``ADDRESS:PORT`` or ``unix:PATH``.
 
     :raises ListenError: if it is neither
     """
@@ -78,10 +78,10 @@ def is_remote(address: Address) -> bool:
 
 
 class ListeningSocket:
-    """A socket that is listened on, until it is closed.
+    """A listening socket.
 
     :param address: where
-    :param mode: of the file, if it is a UNIX socket
+    :param mode: of the file, for a UNIX socket
     :raises ListenError: if that is not possible
     """
 
@@ -96,9 +96,9 @@ class ListeningSocket:
             address, port=self.socket.getsockname()[1])
 
     def serve(self, application: wsgi.WSGIApplication) -> None:
-        """Answer in threads of their own, for as long as the process runs.
+        """Answer in separate threads for as long as the process runs.
 
-        :raises ListenError: if there is no web server to do so
+        :raises ListenError: if there is no web server for it
         """
         try:
             from healthcheck.serving import web
@@ -114,7 +114,7 @@ class ListeningSocket:
                          name='healthcheck-listener').start()
 
     def remove(self) -> None:
-        """Remove the file of a UNIX socket, unless it is another's by now."""
+        """Remove a UNIX socket's file, unless it is another process's now."""
         if self._file is not None:
             with contextlib.suppress(OSError):
                 if _file_id(self.address.path) == self._file:
@@ -136,7 +136,7 @@ class ListeningSocket:
     def _unix(self, path: str, mode: int) -> socket.socket:
         _remove_dead(path)
         made = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        # Its mode from the first moment on: nobody slips in before chmod.
+        # The right mode from the start: nobody can connect before a chmod.
         before = os.umask(0o777 & ~mode)
         try:
             made.bind(path)
@@ -158,12 +158,12 @@ def _port(text: str) -> int:
 
 def _file_id(path: str) -> tuple[int, int, int]:
     found = os.lstat(path)
-    # The number of a file that is removed may be the next one's.
+    # A new file may get the inode number of a removed one.
     return found.st_dev, found.st_ino, found.st_mtime_ns
 
 
 def _remove_dead(path: str) -> None:
-    """Remove a socket that was left behind by a process that is gone."""
+    """Remove a socket left behind by a process that has ended."""
     try:
         if not stat.S_ISSOCK(os.lstat(path).st_mode):
             raise FileExistsError(errno.EEXIST,
@@ -178,7 +178,7 @@ def _remove_dead(path: str) -> None:
             os.unlink(path)
             return
         except (BlockingIOError, TimeoutError):
-            pass  # somebody has it, and is busy
+            pass  # a process has it, and is busy
     raise OSError(errno.EADDRINUSE, 'another process answers there')
 
 

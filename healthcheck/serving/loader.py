@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 
-"""Load a WSGI application by its import path, when it can be loaded."""
+"""Loads a WSGI application by its import path, once that is possible."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 LOG = logging.getLogger(__name__)
 
-# Seconds between two attempts that fail.
+# Seconds between two failed attempts.
 _FIRST_DELAY = 1.0
 _LAST_DELAY = 60.0
 
@@ -37,10 +37,10 @@ _SHAPE = re.compile(r'([A-Za-z_][\w.]*):([A-Za-z_][\w.]*)(\(\))?')
 
 
 class Target:
-    """Where an application is: ``module:attribute`` or ``module:factory()``.
+    """An import path: ``module:attribute`` or ``module:factory()``.
 
     :param text: the import path
-    :param source: where the text stands, for errors
+    :param source: where the text comes from, for errors
     :raises healthcheck.exceptions.ConfigError: if it is not of that form
     """
 
@@ -50,21 +50,21 @@ class Target:
         match = _SHAPE.fullmatch(text.strip())
         if match is None:
             raise self._error('not an import path (allowed: module:attribute, '
-                              'or module:function() for what a function '
-                              'returns)')
+                              'or module:function() for the return value of '
+                              'a function)')
         self._module, self._attribute, self._call = match.groups()
 
     @property
     def package(self) -> str:
-        """The outermost package that the application is in."""
+        """The outermost package of the application."""
         return self._module.partition('.')[0]
 
     def find(self) -> None:
-        """Look for the module, without running it.
+        """Look for the module without running it.
 
-        :raises healthcheck.exceptions.ConfigError: if it is not there. What
-            goes wrong in a package above it is not told here: it may be
-            well when the application is loaded.
+        :raises healthcheck.exceptions.ConfigError: if it does not exist. An
+            error in a package above it is not reported here, because it may
+            be gone when the application is loaded.
         """
         try:
             spec = util.find_spec(self._module)
@@ -77,17 +77,17 @@ class Target:
         if spec is None:
             raise self._error(f'there is no module {self._module} (install '
                               f'it in the environment of the server, or '
-                              f'mend the spelling)')
+                              f'correct the spelling)')
 
     def load(self) -> wsgi.WSGIApplication:
         """Import the application.
 
-        A module whose import has failed is not in ``sys.modules``, so it is
-        run again by the next attempt; those it imported stay. This is how
-        mod_wsgi repeats a load, and services are made for it.
+        A module whose import failed is not in ``sys.modules``, so the next
+        attempt runs it again. Modules that it imported stay. mod_wsgi repeats
+        a load in the same way, and services are made for that.
 
         :raises healthcheck.exceptions.ConfigError: if the module has no such
-            attribute, or it is no application
+            attribute, or it is not an application
         """
         module = importlib.import_module(self._module)
         try:
@@ -100,8 +100,8 @@ class Target:
         if self._call:
             found = found()
         if not callable(found):
-            raise self._error(f'{type(found).__name__} is no WSGI '
-                              f'application (allowed: what can be called)')
+            raise self._error(f'{type(found).__name__} is not a WSGI '
+                              f'application (allowed: a callable)')
         application: wsgi.WSGIApplication = found
         return application
 
@@ -111,14 +111,14 @@ class Target:
 
 
 class Loader:
-    """Loads an application, again and again until it is there.
+    """Loads an application, and repeats that until it succeeds.
 
     :param target: the application
-    :param redact: takes secrets out of a line for the log
+    :param redact: removes secrets from a line for the log
     :param clock: monotonic seconds
-    :param uniform: where jitter comes from. Not the ``random`` module's own
-        generator: processes forked from one may share its state, and all of
-        them would load in step.
+    :param uniform: the source of jitter. Not the ``random`` module's own
+        generator: processes forked from one may share its state, and all
+        would load in step.
     :ivar application: None until it is loaded
     """
 
@@ -131,7 +131,7 @@ class Loader:
         self._clock = clock
         self._uniform = uniform
         self.application: wsgi.WSGIApplication | None = None
-        # Held by the one thread that tries.
+        # Held by the one thread that makes an attempt.
         self._loading = threading.Lock()
         self._turn = _Turn()
         self._given_up = False
@@ -141,7 +141,7 @@ class Loader:
         self._said = ''
 
     def load(self) -> None:
-        """Try now. An application that cannot be loaded yet is logged.
+        """Try now. Log it if the application cannot be loaded yet.
 
         :raises healthcheck.exceptions.ConfigError: if it never can be
         """
@@ -149,8 +149,8 @@ class Loader:
             self.application = self._target.load()
         except (exceptions.ConfigError, KeyboardInterrupt):
             raise
-        # Services end the process when they do not like their configuration:
-        # SystemExit is no Exception.
+        # Services end the process if their configuration is wrong, and
+        # SystemExit is not an Exception.
         except BaseException as exc:
             self._failures += 1
             delay = min(_FIRST_DELAY * 2 ** (self._failures - 1), _LAST_DELAY)
@@ -159,18 +159,18 @@ class Loader:
             self._log_failure(exc)
 
     def attempt(self, backends_are_well: Callable[[], bool]) -> None:
-        """Try, if it is time to; whoever comes meanwhile goes on at once.
+        """Try, if it is time. Other threads do not wait meanwhile.
 
-        With its backends down an application may take minutes to fail, and
-        some do not let it be tried again. So it is tried when they are well,
-        and at once when they become so. Processes that were forked from one
-        take turns, so that the others can answer meanwhile.
+        With its backends down, an application may take minutes to fail, and
+        some do not allow a second attempt. So the attempt is made when they
+        are up, and at once when they recover. Processes forked from one take
+        turns, so the others can answer meanwhile.
         """
         if self._loading.acquire(blocking=False):
             self._attempt(backends_are_well)
 
     def attempt_aside(self, backends_are_well: Callable[[], bool]) -> None:
-        """Do that in a thread of its own, of which there is one at most."""
+        """Do that in a separate thread, at most one at a time."""
         if not self._loading.acquire(blocking=False):
             return
         thread = threading.Thread(
@@ -190,7 +190,7 @@ class Loader:
             self._lacks_threads = False
 
     def _attempt(self, backends_are_well: Callable[[], bool]) -> None:
-        """Try, and let the next one try after that."""
+        """Try, and then allow the next attempt."""
         try:
             if self.application is not None or self._given_up:
                 return
@@ -208,7 +208,7 @@ class Loader:
             self._loading.release()
 
     def _log_failure(self, exc: BaseException) -> None:
-        """Log a failure with its traceback, the same one once."""
+        """Log a failure with its traceback, each kind once."""
         kind = f'{type(exc).__module__}.{type(exc).__qualname__}'
         if kind == self._said:
             LOG.debug('Healthcheck: %s is not loaded: %s again',
@@ -226,10 +226,10 @@ class Loader:
 
 
 class _Turn:
-    """Taken by one process at a time, of all that are forked from this one.
+    """A lock that one process at a time holds, of all forked from this one.
 
-    A lock of fcntl belongs to a process, whoever has opened the file, and
-    ends with it.
+    A lock of fcntl belongs to a process, whichever process opened the file,
+    and ends with it.
     """
 
     def __init__(self) -> None:
@@ -251,6 +251,6 @@ def _hint(exc: BaseException) -> str:
     if isinstance(exc, ValueError) and 'main thread' in str(exc):
         # signal.signal; oslo.reports calls it for its Guru Meditation.
         return (' (it sets signal handlers, which only the main thread can '
-                'do: have the server serve requests in it, or restart the '
-                'server while the backends are well)')
+                'do: let the server answer requests in it, or restart the '
+                'server while the backends are up)')
     return ''

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 
-"""What a service tells systemd about itself, see sd_notify(3)."""
+"""What a service reports to systemd about itself, see sd_notify(3)."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from oslo_log import log as logging
 
 LOG = logging.getLogger(__name__)
 
-# Seconds that systemd may take to make room for a message.
+# Seconds that a message may wait for room in systemd's socket.
 _PATIENCE = 1.0
 
 
 class Notifier:
-    """Sends datagrams to systemd; without systemd it does nothing.
+    """Sends datagrams to systemd. Without systemd it does nothing.
 
-    :param environ: where systemd says what it wants to know
-    :ivar enabled: whether anybody listens
+    :param environ: where systemd says what it expects
+    :ivar enabled: whether systemd listens
     :ivar watchdog: seconds of silence after which systemd ends the process,
         or None
     """
 
     def __init__(self, environ: Mapping[str, str] = os.environ) -> None:
         name = environ.get('NOTIFY_SOCKET', '')
-        # An abstract name; those are written with an @ for the 0 byte.
+        # An abstract name is written with an @ for the 0 byte.
         self._address = '\0' + name[1:] if name.startswith('@') else name
         self.enabled = name.startswith(('@', '/'))
         self.watchdog: float | None = None
@@ -42,7 +42,7 @@ class Notifier:
         self._send('READY=1')
 
     def reloading(self) -> None:
-        """Say that the configuration is read; :meth:`ready` ends that."""
+        """Report a reload; :meth:`ready` ends it."""
         self._send('RELOADING=1\nMONOTONIC_USEC='
                    f'{time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000}')
 

@@ -2,11 +2,11 @@
 
 """The web server of the agent, which slow callers cannot fill.
 
-waitress needs no thread to read a request. But it closes no connection that
-sends a byte now and then, and accepts no more when it has too many. (cheroot
-and gunicorn hold a thread for each slow request.) So each exchange gets a
-deadline here, and when there are too many connections, those that have waited
-longest are closed, of the source that has most.
+waitress needs no thread to read a request. But it never closes a connection
+that sends a byte now and then, and stops accepting when it has too many.
+(cheroot and gunicorn hold a thread for each slow request.) So here each
+exchange has a deadline. If there are too many connections, those that have
+waited longest are closed, of the source with the most.
 """
 
 from __future__ import annotations
@@ -34,24 +34,24 @@ if TYPE_CHECKING:
 LOG = logging.getLogger(__name__)
 
 # Seconds from the first byte of a request, or from the connection, to the
-# last byte of the request, and from the answer to its last byte.
+# last byte of the request; and from the answer to its last byte.
 _EXCHANGE = 10.0
 # Seconds that a connection may be kept open between two requests.
 _IDLE = 30.0
 
-# Connections that a listener keeps open, and the part of the process's
-# descriptors that this may be: probes need the others.
+# Connections that a listener keeps open, and the share of the process's
+# descriptors that this may be; probes need the rest.
 _MOST = 256
 _LEAST = 16
 _PART = 8
-# How many sources it takes to use them all.
+# The least number of sources that can use them all.
 _SOURCES = 4
 
 # Connections that are accepted before others are served.
 _BATCH = 32
 
-# Seconds between two looks at the deadlines, and between two lines that say
-# that there are too many connections.
+# Seconds between two checks of the deadlines, and between two log lines about
+# too many connections.
 _LOOK = 1
 _QUIET = 60.0
 
@@ -67,8 +67,7 @@ _SETTINGS = {
     'max_request_body_size': 64 * 1024,
     # A caller could fill the log with them.
     'log_socket_errors': False,
-    # The marks that a proxy leaves tell who may see what; waitress would
-    # take them away.
+    # A proxy's headers decide who may see what. waitress would remove them.
     'clear_untrusted_proxy_headers': False,
 }
 
@@ -92,25 +91,24 @@ class Channel(channel.HTTPChannel):
     """A connection.
 
     :ivar source: where it comes from
-    :ivar since: when it began to wait for what it waits for, in monotonic
-        seconds
+    :ivar since: when its current wait began, in monotonic seconds
     """
 
     def __init__(self, server: Any, sock: socket.socket, addr: Any,
                  *args: Any, **kwargs: Any) -> None:
         self.source = source_of(sock, addr)
         self.since = time.monotonic()
-        # A request has begun, or is expected to as there was none yet.
+        # A request has begun, or is expected as the first one.
         self._begun = True
         super().__init__(server, sock, addr, *args, **kwargs)
 
     @property
     def works(self) -> bool:
-        """Whether a request is there, which a thread answers or will."""
+        """Whether a request is complete, and a thread answers it or will."""
         return bool(self.requests)
 
     def received(self, data: bytes) -> bool:
-        # The bytes of one request, or of none, get no new deadline each.
+        # More bytes of the same request do not extend the deadline.
         if not self._begun:
             self._begun, self.since = True, time.monotonic()
         done: bool = super().received(data)
@@ -121,10 +119,10 @@ class Channel(channel.HTTPChannel):
         self._begun, self.since = False, time.monotonic()
 
     def is_late(self, now: float) -> bool:
-        """Whether its deadline is over.
+        """Whether its deadline has passed.
 
-        :param now: in monotonic seconds. While a request is answered this
-            must be called more often than deadlines are long.
+        :param now: in monotonic seconds. While a request is being answered,
+            this must be called more often than a deadline is long.
         """
         if self.works:
             self.since = now
@@ -134,10 +132,10 @@ class Channel(channel.HTTPChannel):
 
 
 class _Server(server.BaseWSGIServer):
-    """Closes connections that are late, or too many.
+    """Closes connections that are late or too many.
 
-    :ivar most: connections that are kept open
-    :ivar per_source: of these, from one source
+    :ivar most: connections kept open in all
+    :ivar per_source: connections kept open for one source
     """
 
     channel_class = Channel
@@ -155,21 +153,21 @@ class _Server(server.BaseWSGIServer):
         except OSError as exc:
             if exc.errno not in (errno.EMFILE, errno.ENFILE):
                 raise
-            # It would be tried again at once, and in vain.
+            # Otherwise the loop would try again at once, in vain.
             self.accepting = False
             self._say(f'{exc.strerror}: no connection is accepted for now')
             return None
 
     def handle_accept(self) -> None:
         accepted = -1
-        # Rather than one for each look at all connections.
+        # Several in one pass: each pass looks at all connections.
         for _ in range(_BATCH):
             if accepted == len(self.active_channels):
                 break
             accepted = len(self.active_channels)
             super().handle_accept()
-        # Not in between: a new connection with the number of one that is
-        # closed would be taken for it until the next look.
+        # Only here: a new connection with the number of a closed one would
+        # be taken for it until the next check.
         self._make_room()
 
     def maintenance(self, now: float) -> None:
@@ -177,13 +175,13 @@ class _Server(server.BaseWSGIServer):
         moment = time.monotonic()
         for each in list(self.active_channels.values()):
             if each.is_late(moment):
-                # At once: one that takes no bytes would never get to it.
+                # At once: a peer that reads nothing would never get there.
                 each.handle_close()
 
     def _make_room(self) -> None:
-        """Close those that have waited longest, of the source with most.
+        """Close the longest-waiting connections of the largest source.
 
-        New ones have waited least, and are read before the next look.
+        New ones have waited least, and are read before the next check.
         """
         total = len(self.active_channels)
         crowds = collections.Counter(
@@ -195,7 +193,8 @@ class _Server(server.BaseWSGIServer):
             waiting = [each for each in self.active_channels.values()
                        if each.source == source and not each.works]
             if not waiting:
-                # One that was accepted now waits; it is another source's.
+                # All of these are at work. The connection just accepted is
+                # not, so it is another source's.
                 del crowds[source]
                 continue
             min(waiting, key=lambda each: each.since).handle_close()
@@ -223,7 +222,7 @@ class _Unix(_Server, server.UnixWSGIServer):
 def most_connections(descriptors: int) -> int:
     """How many connections a listener keeps open.
 
-    :param descriptors: that the process may have open (RLIMIT_NOFILE)
+    :param descriptors: the process's limit (RLIMIT_NOFILE)
     """
     if descriptors == resource.RLIM_INFINITY:
         return _MOST
@@ -231,10 +230,10 @@ def most_connections(descriptors: int) -> int:
 
 
 def source_of(sock: socket.socket, address: Any) -> Hashable:
-    """Where a connection comes from: who has many, has one of these.
+    """The source of a connection. Each source has a limit.
 
-    That is a user of this host, an IPv4 address, or a network of IPv6 of the
-    size that one host gets (RFC 4291, 2.5.1).
+    It is a user of this host, an IPv4 address, or an IPv6 network of the size
+    that one host gets (RFC 4291, 2.5.1).
     """
     if sock.family == socket.AF_UNIX:
         size = struct.calcsize('3i')

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 
-"""The door in front of an application that may not be loaded yet."""
+"""The door of an application that may not be loaded yet."""
 
 from __future__ import annotations
 
@@ -43,10 +43,10 @@ LOG = logging.getLogger(__name__)
 NOT_LOADED = 'NOT LOADED'
 
 CHECK = 'application'
-"""The name of the check that says whether the application is there."""
+"""The name of the check that shows whether the application is loaded."""
 
 _WELL = b'1'
-# Seconds that the child may take to start and to say what it has seen.
+# Seconds that the child may take to start and to report.
 _GRACE = 2.0
 
 _APP = 'HEALTHCHECK_APP'
@@ -58,19 +58,19 @@ _DIRS = 'HEALTHCHECK_CONFIG_DIRS'
 class Application:
     """A WSGI application that is there from the start.
 
-    It answers ``/healthcheck`` by itself, and hands on everything else to
-    the application, or answers 503 until that is loaded.
+    It answers ``/healthcheck`` itself, and passes every other request to the
+    application, or answers 503 until that is loaded.
 
-    Where the backends are well at the start, the application is loaded then,
-    as if nothing was in front of it. Where they are not, each process loads
-    it when they are, after a request has been answered: in the main thread
-    if that serves requests, for services set signal handlers while they
-    load; else in a thread of its own.
+    If the backends are up at start, the application is loaded then, as it
+    would be without the wrapper. If not, each process loads it when they are
+    up, after it has answered a request. It uses the main thread if that serves
+    requests, because services set signal handlers while they load; else a
+    separate thread.
 
     :param target: the application
     :param conf: the service's configuration, read for us alone: the
         application reads its own when it is loaded
-    :raises healthcheck.exceptions.ConfigError: with what is wrong
+    :raises healthcheck.exceptions.ConfigError: with all problems
     """
 
     def __init__(self, target: loader.Target, conf: cfg.ConfigOpts) -> None:
@@ -95,7 +95,7 @@ class Application:
         body = self._door(environ, start_response)
         if self._loader.application is not None:
             return body
-        # Whoever asked is not to wait for it.
+        # The caller does not wait for it.
         return _AndThen(body, lambda: self._go_on_loading(environ))
 
     def stop(self, timeout: float = 0.0) -> None:
@@ -116,7 +116,7 @@ class Application:
         def are_well() -> bool:
             return self._door.probed(environ) in (
                 report.Status.PASS, report.Status.WARN)
-        # Not threading.main_thread(): greenlets have their own idea of it.
+        # Not threading.main_thread(): greenlets have another idea of it.
         if threading.get_native_id() == os.getpid():
             self._loader.attempt(are_well)
         elif 'uwsgi' not in sys.modules:
@@ -125,7 +125,7 @@ class Application:
 
 
 class _AndThen:
-    """The body of an answer, and what to do when it has been sent."""
+    """The body of an answer, and what to do after it was sent."""
 
     def __init__(self, body: Iterable[bytes],
                  then: Callable[[], None]) -> None:
@@ -147,7 +147,7 @@ class _AndThen:
 def from_environment(variables: Mapping[str, str]) -> Application:
     """The application that environment variables describe.
 
-    :raises healthcheck.exceptions.ConfigError: with what is wrong
+    :raises healthcheck.exceptions.ConfigError: with all problems
     """
     text = variables.get(_APP, '')
     if not text:
@@ -169,9 +169,9 @@ def _read_conf(project: str, files: Sequence[str],
                dirs: Sequence[str]) -> cfg.ConfigOpts:
     conf = cfg.ConfigOpts()
     for path in dirs:
-        if not os.path.isdir(path):  # oslo.config would not mind
+        if not os.path.isdir(path):  # oslo.config ignores it silently
             raise exceptions.ConfigError([
-                f'{_DIRS} = {";".join(dirs)!r}: {path} is no directory'])
+                f'{_DIRS} = {";".join(dirs)!r}: {path} is not a directory'])
     try:
         conf([], project=project, default_config_files=list(files) or None,
              default_config_dirs=list(dirs) or None)
@@ -184,17 +184,17 @@ def _read_conf(project: str, files: Sequence[str],
 
 @contextlib.contextmanager
 def _native_threads() -> Iterator[None]:
-    """Keep eventlet from being imported by what we import.
+    """Keep our imports from importing eventlet.
 
-    oslo.messaging, which we import before the service does, has oslo.service
-    choose what to run on, whose default is eventlet, and futurist imports it
-    wherever it is installed. Nova, which runs without, refuses to load after
-    that. Where oslo.service has no other choice, it is left to it.
+    We import oslo.messaging before the service does. It lets oslo.service
+    choose a backend, whose default is eventlet, and futurist imports eventlet
+    wherever it is installed. Nova, which runs without it, then refuses to
+    load. If oslo.service has no other backend, eventlet stays allowed.
     """
     if 'eventlet' in sys.modules:
         yield
         return
-    # Python's own way to say "there is no such module".
+    # Python's own way to say that there is no such module.
     sys.modules['eventlet'] = None  # type: ignore[assignment]
     try:
         if not _choose_threads():
@@ -206,7 +206,7 @@ def _native_threads() -> Iterator[None]:
 
 
 def _choose_threads() -> bool:
-    """Have oslo.service take threads where the service has not chosen."""
+    """Let oslo.service use threads if the service has not chosen."""
     try:
         chooser = importlib.import_module('oslo_service.backend')
         # Comes with the extra [threading] of oslo.service.
@@ -223,19 +223,19 @@ def _urls(conf: cfg.ConfigOpts) -> list[str]:
                *databases.places_of(vars(conf).get('project')))
     urls = []
     for group, name in options:
-        # What is wrong with one that is probed was told before.
+        # Problems of those that are probed have been reported already.
         with contextlib.suppress(exceptions.ConfigError):
             urls.append(views.service_option(conf, group, name))
     return [url for url in urls if url]
 
 
 def _are_well(conf: cfg.ConfigOpts, timeout: float) -> bool:
-    """Probe each critical check once, in a child of its own.
+    """Probe each critical check once, in a child process.
 
-    This process may be forked next, into workers. A thread that was here
-    would leave them its locks: OpenSSL takes one when a thread ends, after
-    it can be joined, and who is forked then waits for that for ever. And
-    whatever a probe waits for, the child can be killed.
+    This process may be forked next, into workers. A thread here would leave
+    them its locks: OpenSSL takes one when a thread ends, after it can be
+    joined, and a process forked at that moment waits for it for ever. And the
+    child can be killed, whatever a probe waits for.
 
     :param timeout: the longest time to wait, in seconds
     """
@@ -263,7 +263,7 @@ def _are_well(conf: cfg.ConfigOpts, timeout: float) -> bool:
 
 
 def _end(child: int) -> None:
-    """Kill a child that may still run, and leave nothing of it."""
+    """Kill a child that may still run, and clean up after it."""
     # The server may have reaped it.
     with contextlib.suppress(ChildProcessError, ProcessLookupError):
         if os.waitpid(child, os.WNOHANG) == (0, 0):

@@ -213,7 +213,7 @@ def check(tmp_path, monkeypatch, capsys):
 
 
 @pytest.mark.parametrize('text, why', [
-    ('', 'no place is known to share a report in'),
+    ('', 'there is no directory to share a report in'),
     ('sharing = process\nstate_path = /tmp', 'sharing is process'),
     ('backends =\nstate_path = /tmp', 'backends is empty'),
 ])
@@ -305,7 +305,7 @@ SHIPPED = '[oslo_concurrency]\nlock_path = $state_path/tmp\n'
 
 def test_a_place_that_only_the_service_knows(check):
     """As most nova.conf files that are shipped have it."""
-    assert 'no place is known to share a report in' in check(SHIPPED)
+    assert 'there is no directory to share a report in' in check(SHIPPED)
     assert 'listens on' in check(SHIPPED, '--listen', '127.0.0.1:0')
 
 

@@ -118,13 +118,13 @@ def test_one_that_hangs_holds_up_nobody(courier, caplog):
         audience.changed(numbered(number))
         assert other.told.get(timeout=10).time == number - 1
     assert [line for line in caplog.messages if 'does not keep up' in line
-            ] == ['Healthcheck listener one does not keep up: it is not told '
-                  'of the oldest changes that wait']
+            ] == ['Healthcheck listener one does not keep up: it misses the '
+                  'oldest changes in its queue']
     hanging.going.set()
     assert [hanging.told.get(timeout=10).time for _ in range(3)] == [8, 9, 10]
     hanging.told.put(None)
     audience.changed(numbered(11))
-    assert 'it was not told of 7 changes' in caplog.messages[-1]
+    assert 'it missed 7 changes' in caplog.messages[-1]
 
 
 def test_the_end_finds_room_behind_one_that_hangs():

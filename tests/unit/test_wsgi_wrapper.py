@@ -118,8 +118,8 @@ def test_package_that_cannot_be_imported_yet(world, tmp_path):
     ('service:aplication', 'has no aplication; did you mean application?'),
     ('service:zzz', 'has no zzz'),
     ('service:world.nothing', 'has no world.nothing'),
-    ('service:world.loads', 'list is no WSGI application'),
-    ('service:world.load()', 'NoneType is no WSGI application'),
+    ('service:world.loads', 'list is not a WSGI application'),
+    ('service:world.load()', 'NoneType is not a WSGI application'),
 ])
 def test_no_application_there(text, problem, world):
     with pytest.raises(exceptions.ConfigError, match=problem):
