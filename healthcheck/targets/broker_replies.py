@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 
-"""From what a broker replied to the fixed reason that it stands for.
+"""Translates a broker's reply into a fixed reason.
 
 AMQP 0-9-1 gives a reply code, the method that failed, and a text. RabbitMQ
-uses some codes for several faults, and only then are its words looked at:
-vhosts, users and exchanges have names that could be any words.
+uses some codes for several faults, and only then does the text count: vhosts,
+users and exchanges can have any words as names.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ NO_SUCH_EXCHANGE = 'NO SUCH EXCHANGE'
 NO_SUCH_VHOST = 'NO SUCH VHOST'
 VHOST_DOWN = 'VHOST DOWN'
 
-# The constants of AMQP 0-9-1 (section 1.2) by the names that RabbitMQ begins
-# its text with.
+# The constants of AMQP 0-9-1 (section 1.2), by the names with which RabbitMQ
+# begins its text.
 _CODES = {
     'CONNECTION_FORCED': 320, 'INVALID_PATH': 402, 'ACCESS_REFUSED': 403,
     'NOT_FOUND': 404, 'RESOURCE_LOCKED': 405, 'PRECONDITION_FAILED': 406,
@@ -32,7 +32,7 @@ _IN_WORDS = re.compile(
     rf'(?:(?P<method>\w+\.\w+): \(\d+\) )?'
     rf'\b(?P<name>{"|".join(_CODES)}) - (?P<text>.*)', re.DOTALL)
 
-# The words stand at the end: names, which are anybody's, are in front.
+# The words stand at the end. Names, which can be anything, come before them.
 _VHOST_DOWN = re.compile(r'\bvhost .* is down$', re.DOTALL)
 _VHOST_GONE = re.compile(r'\bvhost .* (not found|is deleted)$', re.DOTALL)
 _LIMIT = re.compile(r'\b(limit|limit of|channel_max) \(\d+\)( is reached)?$')
@@ -45,7 +45,7 @@ def reason(exc: BaseException) -> str | None:
         if isinstance(code, int) and code:
             return _reason(code, getattr(link, 'method_name', None) or '',
                            getattr(link, 'reply_text', None) or '')
-    # An exception that came without the one it was made from.
+    # An exception without the one that caused it.
     for link in failures.chain(exc):
         found = _IN_WORDS.search(str(link))
         if found:
@@ -67,7 +67,7 @@ def _reason(code: int, method: str, text: str) -> str | None:
     if code == 402 and kind == 'Connection':
         return NO_SUCH_VHOST
     if code == 403:
-        # Before a vhost is opened there is no method, only the login.
+        # Without a method, no vhost is open yet: this was the login.
         return (failures.PERMISSION_DENIED if method and kind != 'Connection'
                 else failures.LOGIN_REFUSED)
     if code == 404 and kind in ('Exchange', 'Basic'):
@@ -77,8 +77,8 @@ def _reason(code: int, method: str, text: str) -> str | None:
     if code == 530 and method in ('Connection.open', ''):
         return failures.PERMISSION_DENIED
     if code in (320, 501, 504, 505):
-        # The last three: both sides disagree about what was said before on
-        # this connection.
+        # The last three: the two sides disagree about what was said earlier
+        # on this connection.
         return failures.CONNECTION_LOST
     if code in (506, 541):
         return BROKER_ERROR

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 
-"""One database, and the connection that it is probed over."""
+"""One database, and the connection that probes it."""
 
 from __future__ import annotations
 
@@ -20,23 +20,23 @@ from healthcheck.targets import dialects
 from healthcheck.targets import failures
 
 BOUND = 0.8
-"""The part of a check's timeout that a driver may wait: so the thread comes
-back by itself, and with a reason."""
+"""The fraction of a check's timeout that a driver may wait. So the thread
+comes back by itself, and with a reason."""
 
 
 class DatabaseTarget(connected.Connected):
     """Probes a database over one connection of its own.
 
-    Not through the service's engine facade: its first connect holds a lock
-    for up to 10 tries of 10 seconds.
+    It does not use the service's engine facade: the first connect there holds
+    a lock for up to 10 tries of 10 seconds.
 
-    :param url_text: the URL, as SQLAlchemy has it
-    :param option: where the URL comes from, for an error
+    :param url_text: the URL, as for SQLAlchemy
+    :param option: the URL's option, for an error
     :param bound: seconds that a connect, a read or a statement may take
-    :param tolerance: what counts as well all the same
-    :param also: called with the connection each time that the database was
-        found well. Its statements are bounded like the probe's, and rolled
-        back; what it raises is a failure of the probe.
+    :param tolerance: faults that are accepted
+    :param also: called with the connection after each successful probe. Its
+        statements are bounded like the probe's, and rolled back. An exception
+        fails the probe.
     :ivar also: the same; it may be set at any time
     :raises exceptions.ConfigError: without the URL, which is secret
     """
@@ -66,7 +66,7 @@ class DatabaseTarget(connected.Connected):
                     f'{option}: plugin= behind the ? of the URL asks for a '
                     f'plugin of SQLAlchemy, such as dbcounter of DevStack: '
                     f'{self._redact(exc)} (install the package that has it, '
-                    f'or take plugin= out of the URL)']) from None
+                    f'or remove plugin= from the URL)']) from None
             raise exceptions.ConfigError([
                 f'{option} asks for {url.drivername}: {self._redact(exc)} '
                 f'(install the driver, for example with the extra [mysql] '
@@ -97,8 +97,8 @@ class DatabaseTarget(connected.Connected):
         if self.also is not None and result.status is not report.Status.FAIL:
             self.also(self._connection)
         if self._dialect.keeps_connection:
-            # Ends what SQLAlchemy has begun by itself: nothing stays open
-            # between two probes.
+            # End the transaction that SQLAlchemy began by itself: none stays
+            # open between two probes.
             self._connection.rollback()
         else:
             self.drop()
@@ -111,7 +111,7 @@ class DatabaseTarget(connected.Connected):
             try:
                 connection.invalidate()
                 connection.close()
-            except Exception:  # it is broken, that is why it goes
+            except Exception:  # it is dropped because it is broken
                 pass
 
     def reason(self, exc: BaseException) -> str:
@@ -133,7 +133,7 @@ class DatabaseTarget(connected.Connected):
 
 
 def _invalidated(exc: BaseException) -> bool:
-    """Whether SQLAlchemy takes it for the end of a connection."""
+    """Whether SQLAlchemy considers the connection closed."""
     return any(getattr(link, 'connection_invalidated', False)
                for link in failures.chain(exc))
 

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 
-"""From a driver's exception to the fixed reason that it stands for."""
+"""Translates a driver's exception into a fixed reason."""
 
 from __future__ import annotations
 
@@ -39,14 +39,14 @@ _BY_ERRNO = {
 
 
 class TLSNotSetUp(Exception):
-    """This host's part of TLS cannot be set up; the text is for admins."""
+    """TLS cannot be set up on this host. The text is for admins."""
 
 
 def chain(exc: BaseException) -> Iterator[BaseException]:
-    """An exception and all that it came from.
+    """An exception and all its causes.
 
-    Besides what Python links, SQLAlchemy keeps what it wraps in ``orig``
-    and PyMySQL in ``original_exception``.
+    Besides Python's own links, SQLAlchemy keeps the wrapped exception in
+    ``orig``, and PyMySQL in ``original_exception``.
     """
     todo: list[BaseException | None] = [exc]
     seen: set[int] = set()
@@ -65,7 +65,7 @@ def chain(exc: BaseException) -> Iterator[BaseException]:
 
 def network_reason(exc: BaseException,
                    files: Iterable[str | None] = ()) -> str | None:
-    """The reason, if the operating system, the resolver or TLS gave it.
+    """The reason, if the error is the operating system's, DNS's or TLS's.
 
     :param files: those that a connection reads on this host; see
         :func:`tls_reason`
@@ -91,19 +91,19 @@ def network_reason(exc: BaseException,
 
 
 def os_reason(number: int) -> str | None:
-    """The reason that an ``errno`` of the operating system stands for."""
+    """The reason for an ``errno`` of the operating system."""
     return _BY_ERRNO.get(number)
 
 
 def tls_reason(link: BaseException,
                files: Iterable[str | None] = ()) -> str | None:
-    """The reason, if the exception itself is one of TLS.
+    """The reason, if the exception itself is a TLS error.
 
     :param files: those that a connection reads on this host: certificates
-        and keys, where they are configured. OpenSSL reports a file that is
-        missing like a missing UNIX socket, and one that it may not read
-        like a connection that SELinux forbids, both without its name. So a
-        file is at fault only if one of these cannot be read.
+        and keys, where they are configured. OpenSSL reports a missing file
+        like a missing UNIX socket, and an unreadable file like a connection
+        that SELinux forbids, both without a name. So a file is only at fault
+        if one of these cannot be read.
     """
     if isinstance(link, TLSNotSetUp):
         return TLS_NOT_SET_UP
@@ -114,12 +114,12 @@ def tls_reason(link: BaseException,
     if isinstance(link, ssl.SSLError):
         if link.errno == ssl.SSL_ERROR_SYSCALL:
             return CONNECTION_LOST
-        # A connection's errors have the number that SSL_get_error() gave;
-        # those of files, keys and ciphers have OpenSSL's own, or none.
+        # A connection's errors have the number that SSL_get_error() gave.
+        # Errors of files, keys and ciphers have OpenSSL's own, or none.
         if link.errno != ssl.SSL_ERROR_SSL or link.library != 'SSL':
             return TLS_NOT_SET_UP
-        # Alerts such as SSLV3_ALERT_BAD_CERTIFICATE are the server's: it
-        # refuses ours.
+        # The server sends alerts such as SSLV3_ALERT_BAD_CERTIFICATE: it
+        # refuses our certificate.
         name = link.reason or ''
         return (CERTIFICATE_REFUSED
                 if 'CERTIFICATE' in name or 'UNKNOWN_CA' in name
@@ -133,15 +133,15 @@ def tls_reason(link: BaseException,
 
 
 def unreadable(files: Iterable[str | None]) -> str | None:
-    """The first of some files that cannot be read, and why, for admins.
+    """The first of these files that cannot be read, and why, for admins.
 
-    None if all can be read; a file that is None is not looked at.
+    None if all can be read. A file that is None is skipped.
     """
     for path in files:
         if path is None:
             continue
         try:
-            # A pipe in its place would keep us waiting.
+            # If it is a pipe, a read would block.
             os.close(os.open(path, os.O_RDONLY | os.O_NONBLOCK))
         except (OSError, ValueError) as exc:
             return f'{path}: {getattr(exc, "strerror", None) or exc}'
@@ -151,20 +151,19 @@ def unreadable(files: Iterable[str | None]) -> str | None:
 def _bad_name(link: BaseException) -> bool:
     """Whether a host name has an empty label, or one of over 63 letters.
 
-    Python reports it as a UnicodeError of the codec, before any look-up;
-    most releases name the codec in the text alone.
+    Python reports it as a UnicodeError of the codec, before any look-up. In
+    most releases only the text names the codec.
     """
     return isinstance(link, UnicodeError) and "'idna' codec" in str(link)
 
 
 def unless_timed_out(reason: str, elapsed: float, bound: float) -> str:
-    """The reason, or NO ANSWER when an attempt has used up its bound.
+    """The reason, or NO ANSWER if an attempt has used up its bound.
 
-    Some drivers report their own timeout as a connection that was lost, or
-    that could not be made.
+    Some drivers report their own timeout as a lost or failed connection.
 
-    :param elapsed: how long the attempt took, in seconds
-    :param bound: how long the driver was told to wait, in seconds
+    :param elapsed: duration of the attempt, in seconds
+    :param bound: the driver's own timeout, in seconds
     """
     vague = (CONNECTION_LOST, CONNECTION_REFUSED, FAILED)
     if reason in vague and elapsed >= bound * 0.95:
@@ -174,10 +173,10 @@ def unless_timed_out(reason: str, elapsed: float, bound: float) -> str:
 
 def text_reason(exc: BaseException,
                 phrases: Mapping[str, str]) -> str | None:
-    """The reason whose phrase stands in the text of an exception.
+    """The reason whose phrase is in the text of an exception.
 
-    For drivers that tell in words alone. A server that speaks another
-    language than English is not understood, and its fault is FAILED.
+    For drivers that only give words. If a server's messages are not in
+    English, the reason is FAILED.
     """
     text = ' '.join(str(link) for link in chain(exc)).lower()
     for phrase, reason in phrases.items():

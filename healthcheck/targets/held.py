@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 
-"""A hold on the connections that oslo.messaging makes for one transport."""
+"""Control over the connections that oslo.messaging makes for a transport."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ import oslo_messaging
 
 from healthcheck.targets import wire as wire_module
 
-# Bytes; the least that AMQP 0-9-1 allows a peer to ask for (section 4.2.3).
+# Bytes: the least that AMQP 0-9-1 lets a peer ask for (section 4.2.3).
 _FRAME_MIN = 4096
 
 # AMQP 0-9-1, basic.ack, and RabbitMQ's basic.nack.
 _ACK, _NACK = (60, 80), (60, 120)
 
-# What is replaced in oslo.messaging's class. Of its instances, which cannot be
-# looked at before there is one, nothing is taken for granted.
+# What we replace in oslo.messaging's class. Its instances cannot be checked
+# before there is one, so nothing about them is taken for granted.
 _NEEDED = ('_on_connection_blocked', '_on_connection_unblocked',
            '_heartbeat_start', '_heartbeat_stop',
            'set_transport_socket_timeout', 'topic_send')
 
 
 class Hold:
-    """What a connection tells, and lets be done to it.
+    """What we know of a connection, and how to end it.
 
     :ivar blocked: whether the broker has blocked the connection
     :ivar wire: follows the connection's socket
@@ -37,18 +37,18 @@ class Hold:
         self.wire = wire
 
     def take(self, transport: Any) -> None:
-        """Have a transport of our own make connections that we hold.
+        """Let a transport of our own make connections that we control.
 
-        They tell when the broker blocks them, which oslo.messaging only
-        logs; their socket can be cut; and they do without a heartbeat
-        thread, which holds the connection's lock while it reconnects, for
-        over a second. The heartbeat itself stays as the service has it: each
-        probe is a sign of life.
+        They report when the broker blocks them, which oslo.messaging only
+        logs. Their socket can be cut. And they have no heartbeat thread,
+        which holds the connection's lock while it reconnects, for over a
+        second. The heartbeat itself stays as the service has it: each probe
+        is a sign of life.
 
-        Where a release of oslo.messaging is built otherwise, connections
-        stay as they are, with their thread. heartbeat_timeout_threshold=0
-        would spare it, and with it the only bound that is left: a cast on a
-        broker that froze would never come back.
+        If a release of oslo.messaging is built differently, connections stay
+        as they are, with their thread. heartbeat_timeout_threshold=0 would
+        avoid the thread, but also the only bound that is left: a cast to a
+        frozen broker would never come back.
         """
         driver = getattr(transport, '_driver', None)
         pool: Any = getattr(driver, '_connection_pool', None)
@@ -61,7 +61,7 @@ class Hold:
 
 @functools.cache
 def _held(connection_cls: Any) -> Any:
-    """A class of connections like ``connection_cls`` that are held."""
+    """A sub-class of ``connection_cls`` whose connections we control."""
     class HeldConnection(connection_cls):
         def __init__(self, *args: Any, hold: Hold, **kwargs: Any) -> None:
             self._hold = hold
@@ -77,14 +77,14 @@ def _held(connection_cls: Any) -> Any:
             super()._on_connection_unblocked()
 
         def _heartbeat_start(self) -> None:
-            """Without a thread."""
+            """Do nothing: no thread."""
 
         def _heartbeat_stop(self) -> None:
-            """There is no thread."""
+            """Do nothing: there is no thread."""
 
         def set_transport_socket_timeout(
                 self, timeout: float | None = None) -> None:
-            # Called after each (re)connect, and about each publish.
+            # Called after each (re)connect, and around each publish.
             super().set_transport_socket_timeout(timeout)
             channel = getattr(self, 'channel', None)
             connection = getattr(channel, 'connection', None)
@@ -98,8 +98,8 @@ def _held(connection_cls: Any) -> Any:
             try:
                 super().topic_send(*args, **kwargs)
             except oslo_messaging.MessageUndeliverable:
-                # The broker confirms behind what it returns. Left unread,
-                # that would be read, and warned of, at the end.
+                # The broker confirms after it returns the message. Left
+                # unread, the confirm would be read and warned of at the end.
                 lock = getattr(self, '_connection_lock', None)
                 if lock is not None:
                     with lock:
@@ -111,10 +111,10 @@ def _held(connection_cls: Any) -> Any:
 
 
 def _write_small_frames(connection: Any) -> None:
-    """Have a connection of py-amqp do with a small buffer.
+    """Give a connection of py-amqp a small buffer.
 
-    It keeps one of the greatest frame that the server takes, 128 KiB, and
-    would not ask for less; the message of a probe has a few hundred bytes.
+    By default it has the size of the largest frame that the server accepts,
+    128 KiB, and cannot be less. A probe's message has a few hundred bytes.
     """
     make_writer = getattr(connection, 'frame_writer_cls', None)
     if make_writer and getattr(connection, 'frame_max', 0) > _FRAME_MIN:

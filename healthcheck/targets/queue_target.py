@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 
-"""One message queue, and the transport that it is probed over.
+"""One message queue, and the transport that probes it.
 
-The probe is an RPC cast, with ``mandatory`` set, to a topic that nobody
-consumes. The broker takes it, finds no queue to put it in, returns it and
-confirms it: proof that it accepts, routes and answers, and nothing is left
-behind. It costs about a millisecond and no queue.
+The probe is an RPC cast, with ``mandatory`` set, to a topic without a
+consumer. The broker accepts it, finds no queue for it, returns it and confirms
+it. That proves that the broker accepts, routes and answers. Nothing is left
+behind: it costs about a millisecond and no queue.
 """
 
 from __future__ import annotations
@@ -43,20 +43,20 @@ _PHRASES = {
     'invalid ssl version': failures.MISCONFIGURED,
 }
 
-# The last words on a connection that was closed while nobody looked.
+# The broker's last words on a connection, closed between two probes.
 _LAST_WORDS = (broker_replies.VHOST_DOWN, broker_replies.NO_SUCH_VHOST)
 
 
 class QueueTarget(connected.Connected):
     """Probes a message queue over one transport of its own.
 
-    It is made with the service's own settings, so that TLS, durability and
-    the control exchange are the service's.
+    It uses the service's own settings, so TLS, durability and the control
+    exchange are the service's.
 
     :param service: the service's configuration
-    :param url_text: the URL, as oslo.messaging has it
-    :param option: where the URL comes from, for an error
-    :param bound: seconds after which a fault means that nobody answered
+    :param url_text: the URL, as for oslo.messaging
+    :param option: the URL's option, for an error
+    :param bound: seconds after which a fault counts as no answer
     :raises exceptions.ConfigError: without the URL, which is secret
     """
 
@@ -77,7 +77,7 @@ class QueueTarget(connected.Connected):
         return self._client is not None
 
     def lost(self, exc: BaseException) -> bool:
-        # The vhost may be back: only a new connection knows.
+        # The vhost may be back, but only a new connection notices.
         return self.reason(exc) in _LAST_WORDS or super().lost(exc)
 
     def ask(self) -> report.Result:
@@ -87,29 +87,29 @@ class QueueTarget(connected.Connected):
         try:
             self._client.cast({}, 'healthcheck')
         except oslo_messaging.MessageUndeliverable:
-            pass  # returned and confirmed: this is what we wanted to see
+            pass  # returned and confirmed, as it should be
         return report.Result.ok()
 
     def overdue(self) -> tuple[str, str]:
         if self._hold.blocked.is_set():
-            # Not cut: the broker does not read from a connection that it
-            # has blocked, so it would not notice, and hold it beside the
-            # next one. The cast comes back when the alarm is over.
+            # Not cut: the broker does not read from a connection that it has
+            # blocked. It would not notice, and keep it beside the next one.
+            # The cast returns when the alarm is over.
             return BLOCKED, 'the broker has blocked the connection, see its ' \
                             'resource alarms'
         return super().overdue()
 
     def drop(self) -> None:
-        """Let the transport go, with a connection that failed.
+        """Drop the transport of a connection that failed.
 
-        oslo.messaging does not always mend one: after a time-out it went on
-        failing with "connection already closed". It is cut first, so that
-        nobody waits for a broker that is silent to agree to the end.
+        oslo.messaging does not always repair one: after a time-out it kept
+        failing with "connection already closed". The connection is cut first,
+        so the close does not wait for a silent broker.
         """
         self.wire.cut()
         try:
             self.close()
-        except Exception:  # it is broken, that is why it goes
+        except Exception:  # it is dropped because it is broken
             pass
 
     def close(self) -> None:
@@ -140,8 +140,8 @@ class QueueTarget(connected.Connected):
                          for host in self._url.hosts)
         reason = self.reason(exc)
         if reason == BAD_URL:
-            # kombu's text holds a piece of the password.
-            return f'{where}: oslo.messaging hands the URL to its driver ' \
+            # kombu's text contains part of the password.
+            return f'{where}: oslo.messaging gives its driver the URL ' \
                    f'with the slash in {self._slash} not encoded' if (
                        self._slash) else f'{where}: {type(exc).__name__}'
         if reason == failures.TLS_NOT_SET_UP:
@@ -151,31 +151,31 @@ class QueueTarget(connected.Connected):
         return self._redact(f'{where}: {type(exc).__name__}: {exc}')
 
     def _connect(self) -> Any:
-        """Make the transport; in the process that uses it, not before.
+        """Make the transport, in the process that uses it.
 
         oslo.messaging must not be carried over a fork once it is connected.
         """
         transport = oslo_messaging.get_rpc_transport(
             self._service, url=self._url)
-        # The driver goes on with the service's configuration. The client
-        # reads groups for metrics and tracing, which oslo.messaging 18
-        # registers on the global one and nowhere else.
+        # The driver continues with the service's configuration. The client
+        # reads groups for metrics and tracing, which oslo.messaging 18 only
+        # registers on the global one.
         transport.conf = cfg.CONF
         self._files = self._tls_files()
         self._hold.take(transport)
         return oslo_messaging.get_rpc_client(
             transport,
-            # The fake driver keeps what it is given for a topic for good,
-            # and only a fanout to nobody not at all.
+            # The fake driver keeps a topic's messages for good. Only a fanout
+            # without a consumer keeps nothing.
             oslo_messaging.Target(topic=TOPIC,
                                   fanout=self._url.transport == 'fake'),
-            # Each retry goes to the next host: all are tried, none twice.
+            # Each retry uses the next host: each is tried exactly once.
             retry=self._hosts - 1,
             transport_options=oslo_messaging.TransportOptions(
                 at_least_once=True))
 
     def _tls_files(self) -> Sequence[str | None]:
-        """Those that a connection reads, where they are set.
+        """The files that a connection reads, if they are set.
 
         oslo.messaging has registered the options with the service's
         configuration by now, and lets the URL override them.
@@ -200,13 +200,13 @@ def _parse(service: cfg.ConfigOpts, option: str,
     if url.transport not in _PROVABLE:
         raise exceptions.ConfigError([
             f'{option}: there is no proof that {url.transport}:// works '
-            f'(allowed: {", ".join(_PROVABLE)}); take the check that probes '
-            f'it out of backends'])
+            f'(allowed: {", ".join(_PROVABLE)}); remove the check that probes '
+            f'it from backends'])
     fault = transport_url.fault(url)
     if fault is not None:
         raise exceptions.ConfigError([
             f'{option}: {fault} (correct that part of the URL)'])
-    # oslo.messaging sleeps that long, with the lock held, before it goes
-    # to the next host. Of our own connection only.
+    # oslo.messaging sleeps that long, with the lock held, before it tries the
+    # next host. This is for our own connection only.
     url.query.setdefault('kombu_reconnect_delay', '0')
     return url

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 
-"""What is wrong with a transport URL, said without a secret of it."""
+"""Explains what is wrong with a transport URL, without its secrets."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from oslo_messaging import opts as messaging_opts
 _GROUP = 'oslo_messaging_rabbit'
 
 
-_PORT = 'the port of a host is not a number from 1 to 65535 (a comma of a ' \
+_PORT = 'the port of a host is not a number from 1 to 65535 (a comma in a ' \
         'password is written %2C)'
 
 
 def fault_of_text(text: str) -> str:
-    """The part that is wrong in a URL that oslo.messaging cannot parse."""
+    """The wrong part of a URL that oslo.messaging cannot parse."""
     scheme, separator, rest = text.partition('://')
     if not scheme or not separator:
         return 'there is no driver:// in front'
@@ -32,7 +32,7 @@ def fault_of_text(text: str) -> str:
 
 
 def fault(url: oslo_messaging.TransportURL) -> str | None:
-    """The part that is wrong in a URL that was parsed, or None."""
+    """The wrong part of a parsed URL, or None."""
     if any((host.port or 0) not in range(65536) for host in url.hosts):
         return _PORT
     if url.transport == 'fake':
@@ -56,16 +56,16 @@ def _why_not(opt: Any, name: str, value: str) -> str | None:
         return f'{name} is no option of [{_GROUP}]'
     try:
         opt.type(value)
-    except ValueError as exc:  # its text has the value
+    except ValueError as exc:  # its text contains the value
         return f'{name} cannot be used' + ('' if opt.secret else f': {exc}')
     return None
 
 
 def slash(url: oslo_messaging.TransportURL) -> str | None:
-    """Where a slash is that the rabbit driver loses the encoding of.
+    """Names a slash whose encoding the rabbit driver loses, or None.
 
-    oslo.messaging 18.3 quotes user and password for kombu, but no slash:
-    what is behind it is no longer part of them.
+    oslo.messaging 18.3 quotes the user and the password for kombu, but not a
+    slash. What follows the slash is then no longer part of them.
     """
     for number, host in enumerate(url.hosts, 1):
         for name in ('username', 'password'):

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 
-"""A second hold on a connection's socket, to cut it from outside."""
+"""A second descriptor of a connection's socket, to cut it from outside."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ import threading
 class Wire:
     """Ends a read that a driver does not bound.
 
-    The descriptor is a duplicate, so what is cut is that very socket,
-    whatever the driver has closed, and somebody else has opened, since.
+    The descriptor is a duplicate, so it always cuts that very socket, even if
+    the driver has closed its own and something else has that number now.
     """
 
     def __init__(self) -> None:
-        # Held for a moment by two threads, and never during I/O.
+        # Held briefly by two threads, and never during I/O.
         self._lock = threading.Lock()
         self._socket: socket.socket | None = None
 
@@ -31,7 +31,7 @@ class Wire:
             before.close()
 
     def cut(self) -> None:
-        """End what the socket is waited for; whoever reads gets an error."""
+        """Cut the socket. A thread that reads from it gets an error."""
         with self._lock:
             if self._socket is not None:
                 try:

@@ -334,7 +334,7 @@ class TestTransportURL:
         ('/x@h/', ['a /, ? or # of the password']),
         ('?x@h/', ['a /, ? or # of the password']),
         ('#x@h/', ['a /, ? or # of the password']),
-        (',x@h/', ['a comma of a password'])])
+        (',x@h/', ['a comma in a password'])])
     def test_a_part_that_is_wrong_is_named_at_load(self, rest, named):
         with pytest.raises(exceptions.ConfigError) as caught:
             broker(f'rabbit://u:sesame{rest}')
