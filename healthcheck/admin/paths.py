@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 
-"""The admin's pages, behind the door: detail, refresh and metrics.
+"""The admin's pages: detail, refresh and metrics.
 
-Nothing in here runs for an anonymous caller: the middleware comes here with
-paths that it does not know.
+Nothing here runs for an anonymous caller's page: the middleware only calls
+this for paths that it does not know.
 """
 
 from __future__ import annotations
@@ -50,8 +50,8 @@ _HEADERS: page_module.Headers = (
 class Resource:
     """One page.
 
-    :param rule: who may see it
-    :param answer: makes the answer to somebody who may
+    :param rule: the policy rule for it
+    :param answer: makes the answer to a caller with access
     """
 
     rule: gate_module.Rule
@@ -60,9 +60,9 @@ class Resource:
 
 
 class Admin:
-    """Answers for what is below the path and is for admins.
+    """Answers the admin's paths below ``path``.
 
-    :param running: gives the engine of this process, started
+    :param running: returns the engine of this process, started
     :param switches: what is read per request
     """
 
@@ -83,7 +83,7 @@ class Admin:
             REFRESH: Resource('refresh', ('POST',), self._refresh),
             METRICS: Resource('metrics', ('GET', 'HEAD'),
                               metrics.Metrics(running, switches).page)}
-        """By what follows the path."""
+        """The pages, by the rest of the path."""
 
     def page(self, path: str,
              environ: wsgi.WSGIEnvironment) -> page_module.Page:
@@ -93,7 +93,7 @@ class Admin:
             return self._not_found
         refusal = self._gate.check(environ, resource.rule)
         if refusal is not None:
-            # Nobody is told a page that is closed from one that is not there.
+            # A closed page must look like one that does not exist.
             return (self._not_found if refusal.status.startswith('404')
                     else refusal)
         if environ['REQUEST_METHOD'] not in resource.methods:
@@ -122,8 +122,8 @@ class Admin:
             headers += statuspage.headers()
         elif kind == render.HEALTH_JSON:
             body = formats.to_health_json(document)
-            # Its draft ties the status of the answer to that of the service,
-            # section 3.1; the others are for who wants to read the body.
+            # Its draft ties the status code to the node's status, section
+            # 3.1. The other formats are for callers who read the body.
             if document['status'] == 'fail':
                 status = http.HTTPStatus.SERVICE_UNAVAILABLE
         elif kind == render.JSON:
@@ -139,7 +139,7 @@ class Admin:
         silence = '' if shown.verdicts or not shown.checks else b''.join(
             shown.ready.pages[render.TEXT].body).decode()
         moment = timeline.Moment(time_module.monotonic(), time_module.time())
-        # What others published in full may be gone when it is looked for.
+        # Another process's full report may be gone when we look for it.
         known = running.known()
         if known is None and shown.reports.checks is not None:
             known = report.Report(tuple(shown.reports.checks))
@@ -150,22 +150,22 @@ class Admin:
 
 
 class Waiting:
-    """Lets one caller of a process wait for a round to its end.
+    """Lets one caller of a process wait for the whole round.
 
-    That takes as long as a probe that hangs. If every thread of a worker
-    waited so long, none would be left to answer a balancer; so the others
-    give up a round that has not ended in its first second.
+    A round takes as long as a probe that hangs. If every thread of a worker
+    waited so long, none could answer a balancer. So the other callers give up
+    a round that has not ended in its first second.
     """
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()  # held for as long as it takes to look
+        self._lock = threading.Lock()  # only ever held for a moment
         self._over: threading.Event | None = None
         self._began_at = 0.0
 
     def wait(self, refresh: Callable[[], None]) -> bool:
         """Whether everything was just probed, when this returns.
 
-        :param refresh: has that done, and waits for it
+        :param refresh: requests a round, and waits for it
         """
         now = time_module.monotonic()
         with self._lock:

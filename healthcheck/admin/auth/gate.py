@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 
-"""Who may see the admin's pages: detail, refresh and metrics.
+"""Access to the admin's pages: detail, refresh and metrics.
 
-A caller passes from a source range, or with a token that Keystone vouches
-for and the policy likes. Whatever else he says about himself counts for
-nothing.
+A caller needs an address in a source range, or a token that Keystone
+validates and the policy accepts. Nothing else in the request counts.
 """
 
 from __future__ import annotations
@@ -32,17 +31,17 @@ Rule = Literal['detail', 'refresh', 'metrics']
 RULES: tuple[Rule, ...] = ('detail', 'refresh', 'metrics')
 
 _GROUP = 'keystone_authtoken'
-# Any of these says how the service authenticates itself to Keystone, without
-# which no token can be checked; "auth_plugin" is the old name of the first.
+# Any of these says how the service authenticates itself to Keystone, which
+# every token check needs. "auth_plugin" is the old name of the first.
 _MARKS = ('auth_type', 'auth_plugin', 'auth_section')
 
 
 class Gate:
-    """Lets the right people pass.
+    """Decides who has access.
 
     It is made when a section is loaded, and opens nothing then.
 
-    :param view: the configuration; what is wrong goes to its ``problems``
+    :param view: the configuration; mistakes go to its ``problems``
     """
 
     def __init__(self, view: views.View) -> None:
@@ -66,8 +65,8 @@ class Gate:
               rule: Rule) -> page.Page | None:
         """None for whom ``rule`` lets pass, else the answer to him.
 
-        That is 404 where nobody can pass, 401 without a valid token, 403
-        without the right, and 503 while Keystone cannot be asked or too
+        That is 404 if nobody can have access, 401 without a valid token, 403
+        without the right, and 503 while Keystone cannot be reached or too
         many others are asking. It waits for Keystone for seconds at most,
         and raises nothing.
         """
@@ -86,26 +85,26 @@ class Gate:
 
 
 class Keystone:
-    """Asks Keystone who somebody is, and the policy what he may.
+    """Asks Keystone who a caller is, and the policy what the caller may do.
 
     :param conf: private to us
     :raises Exception: of many kinds, if the configuration is not valid
     """
 
     def __init__(self, conf: cfg.ConfigOpts) -> None:
-        # Not at the top: without the extra they are not there.
+        # Not at the top: they do not exist without the extra.
         from healthcheck.admin.auth import policies
         from healthcheck.admin.auth import tokens
 
         self._tokens = processes.PerProcess(lambda: tokens.Tokens(conf))
         self._policy = processes.PerProcess(lambda: policies.Rules(conf))
-        # They open nothing yet, and tell now what is wrong with the options.
+        # They open nothing yet, but report wrong options now.
         self._tokens.get()
         self._policy.get()
 
     def refusal(self, environ: wsgi.WSGIEnvironment,
                 rule: Rule) -> refusals.Refusal | None:
-        """Why ``rule`` does not let a caller pass; None if it does."""
+        """Why ``rule`` does not allow a caller; None if it does."""
         outcome = self._tokens.get().identify(environ)
         if isinstance(outcome, refusals.Refusal):
             return outcome

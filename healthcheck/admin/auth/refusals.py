@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 
-"""What a caller is told who may not see an admin's page."""
+"""The answers to callers without access to an admin's page."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Refusal:
     """One reason to refuse.
 
     :param status: of the answer
-    :param message: for the caller; a fixed text, as anybody may get it
+    :param message: for the caller; a fixed text, because anybody may get it
     :param headers: in addition to those that every answer has
     """
 

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 
-"""Who somebody is, by the word of Keystone.
+"""Identifies callers by their token, through Keystone.
 
 Imported only where Keystone is configured: it needs the extra
 ``[keystone]``, and takes a while.
@@ -32,39 +32,39 @@ if TYPE_CHECKING:
 
 LOG = logging.getLogger(__name__)
 
-# How many tokens a process has Keystone check at once. More are not queued:
-# they would hold the threads that balancers are answered with.
+# How many tokens a process lets Keystone check at once. More are not queued:
+# they would hold the threads that answer balancers.
 _AT_ONCE = 2
-# How many callers of a process wait, in all, for a token that another caller
-# is having checked. With those above that is how many threads of a server
-# can be held by callers who have not shown who they are.
+# How many callers of a process may wait, in all, for another caller's check
+# of the same token. Both limits together are the number of threads that
+# callers without a valid token can hold.
 _WAITING = 2
 # Seconds for one request to Keystone. The service's own limit, which is none
-# by default, holds where it is shorter.
+# by default, applies if it is shorter.
 _TIMEOUT = 3
-# Seconds that a caller waits for another one who came with the same token.
+# Seconds that a caller waits for another caller's check of the same token.
 _PATIENCE = 3.0
-# Seconds without another try after Keystone did not answer. From then on,
-# until it does, one caller at a time tries, and nobody waits for that one.
+# Seconds without another try after Keystone did not answer. After that, until
+# it answers, one caller at a time tries, and no other waits for that one.
 _AWAY_FOR = 5.0
-# Seconds that an outcome is remembered, a good one not for longer than the
-# service has auth_token remember it.
+# Seconds that an outcome is remembered. A good one is not remembered for
+# longer than the service lets auth_token remember it.
 _VALID_FOR = 30
 _INVALID_FOR = 10
 _REMEMBERED = 1024
 
-# Anything else is no token that Keystone makes, and no header either.
+# Keystone makes no other token, and nothing else is a valid header.
 _TOKEN = re.compile(r'[!-~]{1,8192}')
-# Of a request, what auth_token may see. It is told nothing that a caller
-# could have said about himself but his tokens. The method and the path are
-# there for the access rules of application credentials.
+# The parts of a request that auth_token gets. Of the caller's own claims, it
+# only gets the tokens. The method and the path are for the access rules of
+# application credentials.
 _PASSED_ON = ('REQUEST_METHOD', 'SCRIPT_NAME', 'PATH_INFO', 'SERVER_NAME',
               'SERVER_PORT', 'SERVER_PROTOCOL', 'wsgi.url_scheme')
 
 
 @dataclasses.dataclass(frozen=True)
 class Identity:
-    """Who somebody is.
+    """The identity of a caller.
 
     :param credentials: for oslo.policy, all of it from the validated token
     :param expires: when the token does, in seconds since the epoch
@@ -78,10 +78,10 @@ Outcome = Identity | refusals.Refusal
 
 
 class Tokens:
-    """Has ``auth_token`` check tokens, few at a time, for one process.
+    """Lets ``auth_token`` check tokens, few at a time, for one process.
 
-    :param conf: private to us, with what the service's files say: options
-        are registered there
+    :param conf: private to us, with the contents of the service's files;
+        options are registered there
     :param clock: monotonic, in seconds
     :param wall_clock: in seconds since the epoch
     :raises Exception: of many kinds, if the configuration is not valid
@@ -95,14 +95,14 @@ class Tokens:
         section = conf.keystone_authtoken
         self._auth_token = auth_token.AuthProtocol(_vouched_for, {
             'oslo_config_config': conf,
-            # Whether the service decides later is its own affair: here it
-            # would make a Keystone that is away look like a bad token.
+            # The service may set it for itself. Here it would make a Keystone
+            # that is down look like a bad token.
             'delay_auth_decision': False,
             'http_connect_timeout': min(
                 section.http_connect_timeout or _TIMEOUT, _TIMEOUT),
             'http_request_max_retries': 0,
             'service_token_roles_required': True})
-        # auth_token would name its own, internal URL if it had no other.
+        # Without another one, auth_token would name its own, internal URL.
         uri = section.www_authenticate_uri
         self.unauthorized = refusals.unauthorized(
             f'Keystone uri="{uri}"' if uri else 'Keystone')
@@ -120,7 +120,7 @@ class Tokens:
         self._away_until: float | None = None
 
     def identify(self, environ: wsgi.WSGIEnvironment) -> Outcome:
-        """Tell who asks; it takes no longer than a few of ``_TIMEOUT``."""
+        """Identify the caller. Takes a few times ``_TIMEOUT`` at most."""
         request = {key: environ[key] for key in _PASSED_ON if key in environ}
         for header in ('HTTP_X_AUTH_TOKEN', 'HTTP_X_SERVICE_TOKEN'):
             token = environ.get(header, '').strip()
@@ -159,7 +159,7 @@ class Tokens:
         outcome: Outcome = refusals.AWAY
         try:
             if self._cache_key in environ:
-                # Swift's cache, which its middleware has put there.
+                # Swift's cache, from its own middleware.
                 request[self._cache_key] = environ[self._cache_key]
             outcome = self._ask(request)
         finally:
@@ -170,7 +170,7 @@ class Tokens:
         return outcome
 
     def _wait(self, checking: futures.Future[Outcome]) -> Outcome:
-        """What another caller is told about the same token."""
+        """The outcome of another caller's check of the same token."""
         try:
             return checking.result(_PATIENCE)
         except futures.TimeoutError:
@@ -200,7 +200,7 @@ class Tokens:
             return refusals.AWAY
         if told == ['401 Unauthorized']:
             return self.unauthorized
-        # Nobody but auth_token can have put that into our own environ.
+        # Only auth_token can have put that into our own environ.
         if told != [_VOUCHED_FOR] or 'keystone.token_info' not in request:
             return refusals.AWAY
         return _identity(request['keystone.token_auth'].user)
@@ -211,7 +211,7 @@ _VOUCHED_FOR = '204 No Content'
 
 def _vouched_for(environ: wsgi.WSGIEnvironment,
                  start_response: wsgi.StartResponse) -> Iterable[bytes]:
-    """What is below ``auth_token``: whoever gets here has a valid token."""
+    """The application below ``auth_token``: the token is valid."""
     start_response(_VOUCHED_FOR, [])
     return []
 
@@ -231,7 +231,7 @@ def _identity(token: Any) -> Identity:
         'domain_id': token.domain_id,
         'is_admin_project': token.is_admin_project,
         'roles': list(token.role_names),
-        # As auth_token and oslo.context have it.
+        # As in auth_token and oslo.context.
         'system_scope': ('all' if token.system_scoped
                          and token.system.get('all') else None)}
     return Identity(credentials, token.expires.timestamp())

@@ -2,10 +2,10 @@
 
 """A report as the families of metrics that Prometheus scrapes.
 
-This module needs the extra ``metrics``. Nothing is counted in here: the report
-has counted, so each process that reads it gives the same figures.
+This module needs the extra ``metrics``. It counts nothing: the counts are in
+the report, so each process that reads it gives the same figures.
 
-A name is a promise, as alert rules are written with it.
+Names must not change, because alert rules use them.
 """
 
 from __future__ import annotations
@@ -42,11 +42,11 @@ _BOUNDS = (*map(utils.floatToGoString, history_module.BUCKETS), '+Inf')
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Scrape:
-    """What is known when somebody scrapes.
+    """The data for one scrape.
 
     :param found: None before there is a report
     :param switched: the verdicts on what is read per request
-    :param shared: whether every worker of the host knows the same
+    :param shared: whether all workers of the host have the same report
     """
 
     found: report.Report | None
@@ -60,19 +60,19 @@ def written(collector: Collector, openmetrics: bool) -> tuple[str, bytes]:
         generate: Any = openmetrics_exposition.generate_latest
         return (openmetrics_exposition.CONTENT_TYPE_LATEST,
                 generate(collector))
-    # The same text is of version 1.0.0, too, which older servers refuse.
+    # Version 1.0.0 has the same text, but older servers refuse it.
     return ('text/plain; version=0.0.4; charset=utf-8',
             exposition.generate_latest(collector))
 
 
 class Collector:
-    """What prometheus-client makes its text of.
+    """The input of prometheus-client.
 
-    What a worker finds of itself is left out. One scrape meets one worker
-    and the next scrape another one, so those series would jump.
+    A worker's checks of itself are left out. Each scrape may meet another
+    worker, so those series would jump.
 
-    What is counted is left out where each worker counts for itself: Prometheus
-    takes a counter that goes down for one that was reset.
+    Counters are left out if each worker counts for itself: Prometheus takes a
+    counter that goes down for a reset.
     """
 
     def __init__(self, known: Scrape, moment: timeline.Moment) -> None:
@@ -94,14 +94,14 @@ class Collector:
         status, _ = report.judge(self._verdicts())
         if known.found is None:
             status = Status.FAIL
-        yield _gauge('status', 'Whether this is what callers are told of the '
-                     'node.', ['status'], _one_of(status))
+        yield _gauge('status', 'Whether the node has this status for '
+                     'callers.', ['status'], _one_of(status))
         yield _gauge('drained', 'Whether a file switch keeps the node out.',
                      [], [([], any(verdict.weight is Status.FAIL for verdict
                                    in known.switched.values()
                                    if verdict.name in switches.KINDS))])
         yield _gauge('report_shared', 'Whether all workers of the host answer '
-                     'from one report. Where they do not, there are no '
+                     'from one report. If not, there are no '
                      'counters and no histogram.', [], [([], known.shared)])
         yield _info('build', 'The release of openstack-healthcheck.',
                     version=_version())
@@ -110,14 +110,14 @@ class Collector:
             yield _info('prober', 'The process that probes.',
                         host=prober.host, program=prober.program)
             yield _gauge('prober_start_timestamp_seconds',
-                         'When the process that probes was started.',
+                         'When the process that probes started.',
                          [], [([], prober.since)])
 
     def _of_each_check(self) -> Iterator[core.Metric]:
         checks = self._checks
         yield _gauge(
-            'check_status', 'Whether this is the status of the check, its '
-            'age included.', ['check', 'status'],
+            'check_status', 'Whether the check has this status, including '
+            'staleness.', ['check', 'status'],
             [([verdict.name, *label], value) for verdict in self._verdicts()
              for label, value in _one_of(verdict.status)])
         yield _gauge(
@@ -125,49 +125,49 @@ class Collector:
             ['check'], [([verdict.name], verdict.critical)
                         for verdict in self._verdicts()])
         yield _per_check(
-            'check_stale', 'Whether the last verdict is older than ttl.',
+            'check_stale', 'Whether the last result is older than ttl.',
             ((c, c.verdict(self._moment.now).stale) for c in checks))
         yield _per_check(
-            'check_consecutive_passes', 'How many probes in a row have found '
-            'it well.', ((c, c.passes) for c in checks))
+            'check_consecutive_passes', 'Number of successful probes in a '
+            'row.', ((c, c.passes) for c in checks))
         yield _per_check(
-            'check_consecutive_failures', 'How many probes in a row have '
-            'not found it well.', ((c, c.fails) for c in checks))
+            'check_consecutive_failures', 'Number of failed probes in a '
+            'row.', ((c, c.fails) for c in checks))
         yield _gauge(
-            'components', 'How many of the things that the check looks at '
-            'are in a status.', ['check', 'status'],
+            'components', 'Number of components of the check in each '
+            'status.', ['check', 'status'],
             [([check.name, word], count) for check in checks
              for word, count in _components(check)])
 
     def _of_the_past(self) -> Iterator[core.Metric]:
         checks, past = self._checks, self._histories()
         yield _per_check(
-            'check_last_verdict_timestamp_seconds', 'When the last verdict '
-            'was reached.', ((c, c.time) for c in checks))
+            'check_last_verdict_timestamp_seconds', 'Time of the last '
+            'result.', ((c, c.time) for c in checks))
         yield _per_check(
-            'check_last_success_timestamp_seconds', 'When a probe last found '
-            'it well.', ((c, of.last_passed) for c, of in past))
+            'check_last_success_timestamp_seconds', 'Time of the last '
+            'success.', ((c, of.last_passed) for c, of in past))
         yield _per_check(
-            'check_last_failure_timestamp_seconds', 'When it was last not '
-            'found well.', ((c, of.last_failure.time) for c, of in past
-                            if of.last_failure is not None))
+            'check_last_failure_timestamp_seconds', 'Time of the last '
+            'failure.', ((c, of.last_failure.time) for c, of in past
+                         if of.last_failure is not None))
         yield _per_check(
-            'check_last_transition_timestamp_seconds', 'When it came to its '
-            'status.', ((c, self._since(c)) for c, _ in past))
+            'check_last_transition_timestamp_seconds', 'When the current '
+            'status began.', ((c, self._since(c)) for c, _ in past))
 
     def _counted(self) -> Iterator[core.Metric]:
         past = self._histories()
         yield _family(
-            core.CounterMetricFamily, 'verdicts', 'Verdicts by probes. One '
-            'that hangs is counted again for each time that it could have '
-            'been repeated.', ['check', 'result'],
+            core.CounterMetricFamily, 'verdicts', 'Results of probes. A probe '
+            'that hangs counts again each time that another one would have '
+            'timed out.', ['check', 'result'],
             [([check.name, result], count) for check, of in past
              for result, count in (('pass', of.passes), ('fail', of.fails))])
         yield _family(
             core.CounterMetricFamily, 'transitions', 'Changes of status.',
             ['check'], [([check.name], of.changes) for check, of in past])
         durations = core.HistogramMetricFamily(
-            'healthcheck_probe_duration_seconds', 'How long probes took that '
+            'healthcheck_probe_duration_seconds', 'Duration of probes that '
             'have ended.', labels=['check'], unit='seconds')
         for check, of in past:
             durations.add_metric(
@@ -182,7 +182,7 @@ class Collector:
 
     def _histories(self) -> list[tuple[report.CheckReport,
                                        report.History]]:
-        """The checks of which more than the present is known."""
+        """The checks with a history."""
         return [(check, check.history) for check in self._checks
                 if check.history is not None]
 
@@ -209,7 +209,7 @@ _gauge = functools.partial(_family, core.GaugeMetricFamily)
 
 def _per_check(name: str, help: str, values: Iterable[
         tuple[report.CheckReport, float | None]]) -> core.Metric:
-    """A gauge that each check has, but for those whose value is None."""
+    """A gauge for each check whose value is not None."""
     return _gauge(name, help, ['check'], [
         ([check.name], value) for check, value in values
         if value is not None])
@@ -226,7 +226,7 @@ def _one_of(status: Status) -> Samples:
 
 
 def _components(check: report.CheckReport) -> Iterator[tuple[str, int]]:
-    """How many there are of each status; not which, as they may be many."""
+    """The number of components in each status; not their names."""
     if check.components:
         found = [one.status for one in check.components
                  if not one.disabled]
@@ -237,7 +237,7 @@ def _components(check: report.CheckReport) -> Iterator[tuple[str, int]]:
 
 
 def _printable(text: str) -> str:
-    """``text`` without what cannot be written as UTF-8."""
+    """``text`` without characters that UTF-8 cannot encode."""
     return text.encode(errors='replace').decode()
 
 

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 
-"""What an admin is told: one document, from which each format is made.
+"""The document for admins. Each format is made from it.
 
-It is the body of ``application/json``. A time is an object that has it twice,
-as RFC 3339 has it and as seconds from the moment of reading, under
-``age_seconds`` or ``in_seconds``. What is not known is null.
+It is the body of ``application/json``. A time is an object with two values:
+RFC 3339, and seconds from the moment of reading, as ``age_seconds`` or
+``in_seconds``. What is not known is null.
 """
 
 from __future__ import annotations
@@ -29,12 +29,11 @@ Moment = timeline.Moment
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Known:
-    """What is known when somebody asks.
+    """The data for one answer.
 
-    :param found: of all checks; None before there is one
+    :param found: all checks; None before there is a report
     :param switched: the verdicts on what is read per request
-    :param silence: what everybody is told in place of verdicts, while there
-        are none
+    :param silence: what everybody sees while there are no verdicts
     :param answering: the process that answers, by its :func:`name`
     """
 
@@ -46,7 +45,7 @@ class Known:
 
 def document(known: Known, policy: check_module.Policy,
              options: Mapping[str, Any], moment: Moment) -> Document:
-    """All that is known, judged now.
+    """The document, judged now.
 
     :param options: the effective ones, as :func:`effective` returns them
     """
@@ -79,10 +78,10 @@ def document(known: Known, policy: check_module.Policy,
 
 
 def effective(view: views.View) -> dict[str, Any]:
-    """The options of group ``[healthcheck]`` as they count, less secrets.
+    """The effective options of group ``[healthcheck]``, without secrets.
 
-    One that is marked as secret is only told to be set; what looks like
-    credentials in any other is masked.
+    Of a secret option, only whether it is set is shown. In any other option,
+    text that looks like credentials is masked.
     """
     redactor = redact.Redactor()
     values = vars(view.healthcheck)
@@ -117,7 +116,7 @@ def _check(check: report.CheckReport, verdict: report.Verdict,
                    'age_seconds': _seconds(moment.now - check.judged_at)},
         'latency_seconds': _seconds(check.latency),
         'running_seconds': _seconds(running),
-        # Until a probe is back, "due_at" is when it is judged overdue.
+        # While a probe runs, "due_at" is when it will be overdue.
         'next_probe': None if running is not None else _at(
             check.due_at, moment, 'in_seconds', 1),
         'passes_in_row': check.passes,
@@ -154,7 +153,7 @@ def _process(process: report.ProberProcess | None,
 
 
 def name(process: report.ProberProcess) -> Document:
-    """What an admin finds a process by."""
+    """How an admin can find a process."""
     return {'pid': process.pid, 'host': process.host,
             'program': process.program}
 
@@ -169,13 +168,13 @@ def _transition(transition: history.Transition | None,
 
 
 def _past(time: float | None, moment: Moment) -> Document | None:
-    """A time in the past, of which the wall clock's reading is known."""
+    """A time in the past, as the wall clock read it then."""
     return None if time is None else {
         'time': render.timestamp(time), 'age_seconds': _age(time, moment)}
 
 
 def _age(time: float, moment: Moment) -> float:
-    # A clock that was put back must not make it come from the future.
+    # Not in the future, even if the clock was set back.
     return round(max(0.0, moment.time - time), 3)
 
 
@@ -188,7 +187,7 @@ def _at(at: float | None, moment: Moment, key: str,
 
 
 def _seconds(value: float | None) -> float | None:
-    """To the tenth of a millisecond: more is noise."""
+    """Rounded to 0.1 ms: more is noise."""
     return None if value is None else round(max(0.0, value), 4)
 
 

@@ -17,10 +17,10 @@ Document = detail.Document
 _SHOWN_TRANSITIONS = 5
 
 _FEW = 20
-"""How many components are each told of in a terminal, well or not."""
+"""With more components than this, a terminal only lists those not passing."""
 
 WORDS = ('fail', 'warn', 'unknown', 'pass', 'disabled')
-"""What components are, in the order in which an admin wants to see them."""
+"""The words for components, in the order that an admin wants to see."""
 
 
 def to_json(document: Document) -> str:
@@ -28,10 +28,10 @@ def to_json(document: Document) -> str:
 
 
 def to_health_json(document: Document) -> str:
-    """As draft-inadarei-api-health-check-06 has it.
+    """The document in the form of draft-inadarei-api-health-check-06.
 
-    Each check is an array: the check itself, then its components. What the
-    draft has no name for keeps the one of our JSON, which section 3 allows.
+    Each check is an array: the check itself, then its components. Fields that
+    the draft does not define keep the name of our JSON; section 3 allows that.
     """
     body = {key: value for key, value in document.items()
             if key not in ('reason', 'checks', 'switches')}
@@ -57,9 +57,9 @@ def _health_check(check: Document) -> Document:
 
 
 def _health_object(component: Document, time: str | None) -> Document:
-    """A component, or what is read per request.
+    """A component, or a check that is read per request.
 
-    :param time: when it was looked at
+    :param time: of the reading
     """
     found = {'componentId': component['name'], **_measured(component, time)}
     if component.get('since'):
@@ -71,7 +71,7 @@ def _health_object(component: Document, time: str | None) -> Document:
 
 def _measured(of: Document, time: str | None) -> Document:
     found: Document = {}
-    # The draft has no word for a status that is not known.
+    # The draft has no word for an unknown status.
     if of['status'] is not None:
         found['status'] = of['status']
     if of['status'] != 'pass':
@@ -86,7 +86,7 @@ def _measured(of: Document, time: str | None) -> Document:
 
 
 def to_text(document: Document) -> str:
-    """For a terminal, which must not be told to do anything."""
+    """Plain text for a terminal, without control characters."""
     return ''.join(
         ''.join(c if c.isprintable() else '\N{REPLACEMENT CHARACTER}'
                 for c in line) + '\n' for line in _lines(document))
@@ -105,16 +105,16 @@ def headline(document: Document) -> str:
 
 
 def clock(timestamp: str, today: str = '') -> str:
-    """A time as people read it, from an RFC 3339 one in UTC.
+    """A time for people, from an RFC 3339 one in UTC.
 
-    :param today: a time of the day whose date goes without saying
+    :param today: a time of today; a time of the same day needs no date
     """
     date, _, time = timestamp[:19].partition('T')
     return f'{time} UTC' if today.startswith(date) else f'{date} {time} UTC'
 
 
 def span(seconds: float) -> str:
-    """How long something is, for people: at most two units.
+    """A duration for people, in at most two units.
 
     >>> span(0.0123), span(3.25), span(10.4), span(250), span(90061)
     ('12.3 ms', '3.2 s', '10 s', '4 min 10 s', '1 d 1 h')
@@ -143,7 +143,7 @@ def ago(seconds: float) -> str:
 
 
 def worst_first(components: Iterable[Document]) -> list[Document]:
-    """In the order in which an admin wants to see them."""
+    """In the order that an admin wants to see."""
     return sorted(components, key=lambda each: (WORDS.index(word(each)),
                                                 each['name']))
 
@@ -157,14 +157,14 @@ def word(component: Document) -> str:
 
 
 def why(component: Document) -> str:
-    """Its reason, where that says more than its word."""
+    """Its reason, if that says more than its word."""
     reason: str = component['reason']
     told = word(component)
     return '' if told == 'pass' or told == reason.lower() else reason
 
 
 def count(components: Iterable[Document]) -> dict[str, int]:
-    """How many of them there are of each word, in the order of words."""
+    """How many of them have each word, in the order of words."""
     found = dict.fromkeys(WORDS, 0)
     for component in components:
         found[word(component)] += 1
@@ -223,7 +223,7 @@ def _about(check: Document) -> Iterator[str]:
 
 
 def _parts(components: Sequence[Document]) -> Iterator[str]:
-    """Those that are not well; of a few, also what is known of the others."""
+    """Those that do not pass; if there are few, also the others."""
     for each in worst_first(components):
         told = word(each)
         if told != 'pass' or each['detail'] and len(components) <= _FEW:

@@ -2,8 +2,8 @@
 
 """The page ``metrics``, for Prometheus.
 
-A scrape that is not 200 is thrown away, and with it the news that something is
-wrong. So that is the answer whatever the report says, or before there is one.
+Prometheus discards a scrape that is not 200, and would miss the fault in it.
+So the answer is always 200, even before there is a report.
 """
 
 from __future__ import annotations
@@ -28,17 +28,18 @@ LOG = logging.getLogger(__name__)
 
 OPENMETRICS = 'application/openmetrics-text'
 
-# Of a media range: Prometheus names versions, of which there is one here.
+# A parameter of a media range that we ignore: Prometheus names versions, and
+# there is only one here.
 _PARAMETER = re.compile(r';(?!\s*q=)[^;,]*', re.IGNORECASE)
 
 
 class Metrics:
     """Makes the page.
 
-    prometheus-client is imported when somebody first asks. Its global
-    registry is not used: what a service has in there is its own.
+    prometheus-client is imported at the first request. Its global registry is
+    not used: it belongs to the service.
 
-    :param started: gives the engine of this process
+    :param started: returns the engine of this process
     :param switches: what is read per request
     """
 
@@ -57,7 +58,7 @@ class Metrics:
             return page_module.not_found()
         running = self._started(environ)
         state = self._switches.state(environ)
-        # Of a worker that has not yet looked at itself, the rest is known.
+        # A worker that has not checked itself yet still knows the rest.
         found = running.known() or running.pages(state).reports.shared
         known = collector.Scrape(found, self._switches.verdicts(state),
                                  running.shared)

@@ -2,8 +2,8 @@
 
 """The admin's document as a page for people.
 
-It is one answer that asks for nothing else: style and script are in it, and
-the Content-Security-Policy lets nothing run but these two, by their digests.
+It is one answer that loads nothing else: style and script are in it, and the
+Content-Security-Policy allows only these two, by their digests.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from healthcheck.answers import page
 
 Document = detail.Document
 
-# Seconds that the timelines can reach back, and what to call that.
+# How far the timelines can reach back, in seconds, and the name of that.
 _WINDOWS = ((900, '15 min'), (3600, '1 h'), (21600, '6 h'), (86400, '24 h'),
             (604800, '7 d'))
 
@@ -49,8 +49,8 @@ def headers() -> page.Headers:
 def render(document: Document, interval: float, can_refresh: bool) -> str:
     """The page.
 
-    :param interval: seconds after which it asks for a new one
-    :param can_refresh: whether the browser sends what a refresh asks for
+    :param interval: seconds between its updates
+    :param can_refresh: whether the browser sends what a refresh needs
     """
     ago, window = _window(document)
     return _template().render(
@@ -62,7 +62,7 @@ def render(document: Document, interval: float, can_refresh: bool) -> str:
 def sparkline(latencies: Sequence[float]) -> str:
     """The points of a line through ``latencies``, the oldest first.
 
-    The height is that of the greatest one.
+    The greatest one sets the height.
     """
     top = max(latencies, default=0) or 1.0
     step = _SPARK_WIDTH / max(1, len(latencies) - 1)
@@ -73,7 +73,7 @@ def sparkline(latencies: Sequence[float]) -> str:
 
 def segments(check: Document, now: str, seconds: float) -> list[
         dict[str, Any]]:
-    """The bars of a timeline: what the check was, and how long.
+    """The bars of a timeline: each status of a check, and its duration.
 
     :param now: where it ends, an RFC 3339 time
     :param seconds: how long it is
@@ -97,7 +97,7 @@ def segments(check: Document, now: str, seconds: float) -> list[
 
 
 def _window(document: Document) -> tuple[str, int]:
-    """How far all timelines reach back: they are to be compared."""
+    """How far all timelines reach back. All have the same length."""
     oldest = max((_age(check['transitions'][0]['time'], document['time'])
                   for check in document['checks'] if check['transitions']),
                  default=0.0)
@@ -121,7 +121,7 @@ def _part(name: str) -> str:
 
 
 def _digest(name: str) -> str:
-    """What the Content-Security-Policy calls a style or a script."""
+    """The Content-Security-Policy's name for a style or a script."""
     digest = hashlib.sha256(_part(name).encode()).digest()
     return f'sha256-{base64.b64encode(digest).decode()}'
 

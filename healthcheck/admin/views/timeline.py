@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 
-"""What a check, and with it the node, has been, and since when.
+"""The past statuses of a check and of the node, and since when.
 
-A report tells of each change of a check's own status. That a result went
-stale, and what that made of the node, is worked out here.
+A report has each change of a check's own status. When a result went stale, and
+what that meant for the node, is worked out here.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from healthcheck.reports import report
 
 Status = report.Status
 Change = tuple[float, Status]
-"""(seconds since the epoch, what it came to)"""
+"""(seconds since the epoch, the status that began then)"""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ class Moment:
 
 
 def changes(check: report.CheckReport, moment: Moment) -> list[Change]:
-    """What a check came to, the oldest first; its age included."""
+    """The statuses of a check, the oldest first, including staleness."""
     history = check.history
     found = [(t.time, t.status) for t in history.transitions
              ] if history else []
@@ -49,14 +49,14 @@ def node_since(status: Status, checks: Sequence[report.CheckReport],
                moment: Moment) -> float | None:
     """When the node came to ``status``, in seconds since the epoch.
 
-    None where that cannot be told: nobody notes when a file switch is
-    thrown, and of each check the latest changes alone are kept.
+    None if that is unknown: nothing records when a file switch appeared, and
+    only the last changes of each check are kept.
     """
     events = [
         (time, check.name, came_to if check.critical
          else min(came_to, Status.WARN))
         for check in checks for time, came_to in changes(check, moment)]
-    # When all of these were stale, the node failed, as report.judge has it.
+    # When all of these were stale, the node failed; see report.judge.
     shared = [check for check in checks if not check.per_worker] or checks
     if shared and all(check.stale_at <= moment.now for check in shared):
         stale_at = max(check.stale_at for check in shared)
