@@ -43,20 +43,20 @@ _METHODS = ('GET', 'HEAD')
 class Healthcheck:
     """Answers ``/healthcheck`` from the published report.
 
-    It takes what ``oslo_middleware.Healthcheck`` takes, and as a paste
-    filter or app it is configured with the same options.
+    It takes the arguments of ``oslo_middleware.Healthcheck``, and has the
+    same options as a paste filter or app.
 
     :param application: what is below a filter; None for an app, which then
-        answers relative to where it is mounted
+        answers relative to its mount point
     :param conf: the options of a section as a dict, or the service's
         ``ConfigOpts``
-    :param switches: further checks that are read per request, by name
-    :param own_names: which keys of the dict are meant for us; a paste
-        file's ``[DEFAULT]`` may hold others. Default: all of them.
+    :param switches: further checks that are read on each request, by name
+    :param own_names: the keys of the dict that are meant for us; a paste
+        file's ``[DEFAULT]`` may have others. Default: all of them.
     :ivar policy: how checks are probed and judged; ``policy.detection`` is
         the longest time from a fault to 503, in seconds
-    :raises healthcheck.exceptions.ConfigError: with everything that is
-        wrong in the section
+    :raises healthcheck.exceptions.ConfigError: with all mistakes in the
+        section
     """
 
     def __init__(self, application: wsgi.WSGIApplication | None,
@@ -65,7 +65,7 @@ class Healthcheck:
                  own_names: Iterable[str] | None = None) -> None:
         service = conf if isinstance(conf, cfg.ConfigOpts) else None
         section = dict(conf or {}) if service is None else {}
-        # An empty urlmap is falsy, and an application all the same.
+        # An empty urlmap is falsy, but still an application.
         is_filter = application is not None
         # What an app declines, it answers itself: nothing is below it.
         self._application = (page.not_found() if application is None
@@ -120,8 +120,8 @@ class Healthcheck:
         path = environ.get('PATH_INFO', '')
         name = self._views.get(path)
         if name is None and not path.startswith(self._prefix):
-            # "path" may be spelt with the mount point of the pipeline, as
-            # oslo.middleware 6.3 compared it.
+            # "path" may include the mount point of the pipeline, as in
+            # oslo.middleware 6.3.
             script = environ.get('SCRIPT_NAME')
             if not script:
                 return self._application(environ, start_response)
@@ -208,8 +208,8 @@ class Healthcheck:
 
     def _log_set_up(self) -> None:
         if not self._checks.names:
-            LOG.warning('Healthcheck has no backends configured: it tells '
-                        'that a worker answers, and nothing about the '
+            LOG.warning('Healthcheck has no backends configured: it only '
+                        'shows that a worker answers, and nothing about the '
                         'service. Set [healthcheck]backends.')
         else:
             LOG.info('Healthcheck %(names)s: a fault is reported within '
@@ -225,5 +225,6 @@ class Healthcheck:
 def _path(path: str, problems: list[str]) -> str:
     if not path.startswith('/') or not path.strip('/'):
         problems.append(f'path = {path!r}: not the path of a page (allowed: '
-                        f'one that begins with a slash, as /healthcheck)')
+                        f'one that begins with a slash, such as '
+                        f'/healthcheck)')
     return path.rstrip('/')

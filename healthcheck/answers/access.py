@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 
-"""Who may ask, as far as the address tells."""
+"""Who may ask, by address."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from _typeshed import wsgi
 
-# What oslo.middleware 8.2 takes for the mark of a proxy, and the header that
+# The headers by which oslo.middleware 8.2 recognises a proxy, and the one that
 # RFC 7239 has put in their place.
 PROXY_HEADERS = ('HTTP_X_FORWARDED', 'HTTP_X_FORWARDED_PROTO',
                  'HTTP_X_FORWARDED_HOST', 'HTTP_X_FORWARDED_FOR',
                  'HTTP_X_FORWARDED_PREFIX', 'HTTP_FORWARDED')
 
-# Whatever else a proxy is known to leave behind. Where an address alone
-# opens a door, one mark too many is better than one too few.
+# Other headers that proxies are known to add. Where an address alone opens a
+# door, one header too many is better than one too few.
 _FORWARDING_PREFIXES = ('HTTP_X_FORWARDED', 'HTTP_FORWARDED')
 _FORWARDING_HEADERS = frozenset((
     'HTTP_CF_CONNECTING_IP', 'HTTP_CLIENT_IP', 'HTTP_FASTLY_CLIENT_IP',
@@ -34,7 +34,7 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 def parse_ranges(ranges: Iterable[str], problems: list[str],
                  option: str = 'allowed_source_ranges',
                  ) -> tuple[Network, ...]:
-    """The networks named by an option; what is none goes to ``problems``."""
+    """The networks in an option; bad ones go to ``problems``."""
     networks = []
     for text in ranges:
         try:
@@ -46,7 +46,7 @@ def parse_ranges(ranges: Iterable[str], problems: list[str],
 
 
 def is_forwarded(environ: wsgi.WSGIEnvironment) -> bool:
-    """Whether any header says that somebody else asked a proxy."""
+    """Whether any header shows that a proxy forwarded this."""
     return any(name.startswith(_FORWARDING_PREFIXES)
                or name in _FORWARDING_HEADERS for name in environ)
 
@@ -67,7 +67,7 @@ class Ranges:
         return bool(self._networks)
 
     def hold(self, environ: wsgi.WSGIEnvironment) -> bool:
-        """Whether the address that the connection comes from is in one."""
+        """Whether the peer address of the connection is in one."""
         return self._in_range(environ.get('REMOTE_ADDR') or '')
 
     def _look_up(self, remote_addr: str) -> bool:
@@ -81,9 +81,9 @@ class Ranges:
 
 
 class Access:
-    """Tells callers that are answered from those that are not our affair.
+    """Tells callers that we answer from those that we do not.
 
-    :ivar open: whether everybody is answered, so that nobody need be asked
+    :ivar open: whether everybody is answered, so no check is needed
     """
 
     def __init__(self, networks: tuple[Network, ...],

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 
-"""Everything that an anonymous caller can be told, made when it changes.
+"""The pages for anonymous callers, built when something changes.
 
-A request picks one of these pages; it never makes one, but for the few
-whose question nobody can know beforehand (``exclude``), and those are kept.
+A request picks one of these pages and never builds one. The exception is
+``exclude``, whose values cannot be known beforehand; those pages are kept.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from healthcheck.answers import render
 from healthcheck.answers import switches
 from healthcheck.reports import report
 
-# What may be said back to a caller: the shape of a name, and not its length.
+# What an answer may repeat to a caller: only text in the shape of a name.
 _NAME = re.compile(r'[A-Za-z0-9_.-]{1,64}')
 _MAX_EXCLUDED = 16
 _MAX_NOTES = 4
@@ -32,10 +32,10 @@ _MAX_NOTES = 4
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Reports:
-    """What is known in a process. None is a report that is to come.
+    """The reports of a process. None is a report that has not come yet.
 
-    :param shared: what one prober has found for all of them
-    :param own: what the process has found of itself
+    :param shared: the prober's results, the same for all workers
+    :param own: this process's results about itself
     """
 
     shared: report.Report | None
@@ -53,15 +53,15 @@ _NOTHING = Reports(None, None)
 
 
 class Pages:
-    """The pages of what is known, for one state of the file switches.
+    """The pages for one state of the reports and of the file switches.
 
     :param names: the configured checks, in the order of their lines
     :param switched: the verdicts of the file switches
     :param now: when the reports are judged, in monotonic seconds
-    :param reason: what is said while there is no report
+    :param reason: the line while there is no report
     :ivar verdicts: on each check; empty before there is a report
-    :ivar expires_at: when age changes one of them
-    :ivar unknown: whether nothing is known of any backend
+    :ivar expires_at: when a result's age changes a page
+    :ivar unknown: whether there is no result of any backend
     """
 
     def __init__(self, names: Sequence[str], reports: Reports,
@@ -89,7 +89,7 @@ class Pages:
             self.verdicts = [verdicts[name] for name in names]
             self.ready = self._view(self.verdicts)
             self.checks = {v.name: self._alone(v) for v in self.verdicts}
-        # cachetools for the bound: what a caller may ask is without one.
+        # cachetools, for its bound: callers may send any number of values.
         self._excluding: cachetools.LRUCache[
             frozenset[str], render.Answer] = cachetools.LRUCache(maxsize=64)
         self._excluding_lock = threading.Lock()
@@ -98,7 +98,7 @@ class Pages:
         """Readiness without the checks that ``exclude=`` names."""
         try:
             asked = parse.parse_qs(query, max_num_fields=_MAX_EXCLUDED)
-        except ValueError:  # too many to be meant
+        except ValueError:  # no honest caller sends so many
             return self.ready
         if not self.verdicts:
             return self.ready
@@ -122,7 +122,7 @@ class Pages:
                            if v.name not in excluded], notes)
 
     def _alone(self, verdict: report.Verdict) -> render.Answer:
-        # Who asks for one check wants its own status, critical or not.
+        # A caller of one check wants its own status, critical or not.
         if not verdict.critical:
             verdict = report.Verdict.of(
                 verdict.name, verdict.status, verdict.reason,
@@ -137,14 +137,14 @@ class Pages:
 
 
 class Board:
-    """Where the pages of a process hang.
+    """Keeps the current pages of a process.
 
-    One reference is swapped when a report comes in. A reader takes it, and
-    only when the report has aged past a boundary, or a file switch was
-    thrown, are pages made anew by whoever notices first.
+    A new report swaps one reference, and a reader takes it. Pages are built
+    again only when the report has aged past a boundary or a file switch has
+    changed; the first reader that notices builds them.
 
     :param names: the configured checks, in the order of their lines
-    :param reports: what is known to begin with
+    :param reports: what is known at the start
     """
 
     def __init__(self, names: Sequence[str], file_switches: switches.Switches,
@@ -157,10 +157,10 @@ class Board:
         self._clock = clock
         self._wall_clock = wall_clock
         self.reported = threading.Event()
-        """Set when every report is out."""
+        """Set when every report has been published."""
         self.reports = reports
-        # For as long as it takes to set a reference: the two reports come
-        # from threads that know nothing of each other.
+        # Held only to set a reference: the two reports come from different
+        # threads.
         self._lock = threading.Lock()
         self._pages = self._make(file_switches.unthrown)
         # Pages that readers made, by state. They never replace what was
@@ -169,11 +169,11 @@ class Board:
         self._tell()
 
     def publish(self, shared: report.Report) -> None:
-        """Hang up what the prober has found."""
+        """Publish the prober's report."""
         self._hang_up(shared=shared)
 
     def publish_own(self, own: report.Report) -> None:
-        """Hang up what this process has found of itself."""
+        """Publish this process's report about itself."""
         self._hang_up(own=own)
 
     def _hang_up(self, **published: report.Report) -> None:
@@ -188,7 +188,7 @@ class Board:
             self.reported.set()
 
     def pages(self, state: switches.State) -> Pages:
-        """The pages that hold now, for what the files say now."""
+        """The current pages, for the current state of the files."""
         pages = self._pages
         if (pages.state == state and pages.reports is self.reports
                 and self._clock() < pages.expires_at):
@@ -201,7 +201,7 @@ class Board:
         return remade
 
     def without(self, reason: str) -> Pages:
-        """Pages that say nothing but why there is nothing to be said."""
+        """Pages that only say why there is no report."""
         return Pages(self._names, _NOTHING, {}, state=(), reason=reason,
                      detailed=self._detailed, now=self._clock(),
                      time=self._wall_clock())

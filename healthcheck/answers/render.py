@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 
-"""Verdicts to bytes: one answer, in each format that can be asked for."""
+"""Turns verdicts into bytes: one answer, in each format."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ HTML = 'text/html'
 JSON = 'application/json'
 HEALTH_JSON = 'application/health+json'
 FORMATS = (TEXT, HTML, JSON, HEALTH_JSON)
-"""In the order of preference; the first one is also the answer to an
-``Accept`` that nothing matches, and never 406: an error from here would be
-taken for one of the service."""
+"""In the order of preference. The first one also answers an ``Accept`` that
+nothing matches. It is never 406: that would look like an error of the
+service."""
 
 
 @functools.cache
 def _html_template() -> jinja2.Template:
-    # oslo.middleware's own template, compiled once and not at each request:
-    # what people see, and what their scripts match, stays as it is.
+    # oslo.middleware's own template, compiled once instead of at each request,
+    # so people and scripts see the same as before.
     template: jinja2.Template = jinja2.Template(
         oslo_middleware.Healthcheck.HTML_RESPONSE_TEMPLATE,
         undefined=jinja2.StrictUndefined)
@@ -43,10 +43,10 @@ class Answer:
 
     :param verdicts: the checks that the answer is about
     :param status: the status of them all
-    :param notes: further lines, that are about no check
-    :param detailed: oslo.middleware's option of that name. It keeps the
-        shape that it gives to JSON; the host name, versions and stacks that
-        it used to show are for no anonymous caller.
+    :param notes: more lines, which belong to no check
+    :param detailed: oslo.middleware's option of that name. It only gives JSON
+        its detailed shape. Anonymous callers never see the host name,
+        versions and stacks that it used to show.
     :param time: when the view was made, in seconds since the epoch
     """
 
@@ -91,7 +91,7 @@ class Answer:
                           indent=4, sort_keys=True)
 
     def _health_json(self) -> str:
-        """As draft-inadarei-api-health-check-06 has it, sections 3 and 4."""
+        """The form of draft-inadarei-api-health-check-06, sections 3 and 4."""
         checks: dict[str, list[dict[str, str]]] = {}
         for verdict in self._verdicts:
             entry = {'status': verdict.status.word}
@@ -118,8 +118,8 @@ def timestamp(time: float) -> str:
 def negotiate(accept: str) -> str:
     """The format to answer an ``Accept`` header with (RFC 9110, 12.5.1).
 
-    It is done here and not by webob, which gives the same answers, because
-    no request of a poller is to run webob.
+    Not by webob, which gives the same result: a poller's request must not run
+    webob.
     """
     return _COMMON.get(accept) or prefer(accept, FORMATS)
 
@@ -127,8 +127,8 @@ def negotiate(accept: str) -> str:
 def prefer(accept: str, formats: tuple[str, ...]) -> str:
     """The one of ``formats`` to answer an ``Accept`` header with.
 
-    :param formats: in the order of preference; the first one is also the
-        answer when none is acceptable
+    :param formats: in the order of preference; the first one also answers
+        when none is acceptable
     """
     return _negotiate(accept[:_MAX_ACCEPT], formats)
 
@@ -145,7 +145,7 @@ def _negotiate(accept: str, formats: tuple[str, ...]) -> str:
         media_range, *parameters = (p.strip() for p in item.split(';'))
         quality = '1'
         if parameters:
-            # Parameters before "q" are a part of the range: none of our
+            # Parameters before "q" belong to the range, and none of our
             # formats has any.
             key, _, quality = parameters[0].partition('=')
             if key != 'q':

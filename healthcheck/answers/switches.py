@@ -1,12 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 
-"""What is read per request, because a change of it must act at once.
+"""Checks that are read on each request, because they must act at once.
 
-These are the file switches, with which a node is drained, and what a wrapper
-of the door adds. The file switches answer to the names and options of
-oslo.middleware's file plugins and give the same reasons. Those plugins
-themselves cannot be asked at each request: they log at each call, and read
-the configuration at each call.
+These are the file switches that drain a node, and what a wrapper of the door
+adds. The file switches have the names, options and reasons of
+oslo.middleware's file plugins. Those plugins themselves cannot be called on
+each request: each call logs, and reads the configuration.
 """
 
 from __future__ import annotations
@@ -38,12 +37,12 @@ _BY_PORT = 'disable_by_files_ports'
 _OTHERS = ''
 
 Switch = Callable[['wsgi.WSGIEnvironment'], str]
-"""Tells the reason to be out, or ``OK``."""
+"""Returns the reason to be out, or ``OK``."""
 
 
 def _exists(path: str) -> bool:
-    # os.path.exists raises and catches when there is nothing, which is the
-    # common case here and costs more than all the rest of a request.
+    # os.path.exists raises and catches if the file is missing. That is the
+    # common case here, and costs more than the rest of a request.
     return os.access(path, os.F_OK)
 
 
@@ -106,11 +105,11 @@ State = tuple[str, ...]
 
 
 class Switches:
-    """The checks of a section that are read per request.
+    """The checks of a section that are read on each request.
 
     :param names: the file switches; each is a key of KINDS
     :param settings: the values of group ``[healthcheck]``
-    :param problems: where to add what is wrong with them
+    :param problems: gets a line for each mistake
     :param more: further ones, by name, which is also the label of their
         reasons
     :ivar unthrown: the state in which all of them say ``OK``
