@@ -129,9 +129,12 @@ def configure(directory: pathlib.Path, mariadb: servers.MariaDB,
     queue = rabbitmq.url(schema, 'secret')
     mariadb.sql('INSERT INTO cell_mappings VALUES '
                 '(0, %s, "cell0", "none:///", %s, 0)', _CELL0, database)
+    # Two cells with the same URL would be one target. What is behind the ?
+    # makes no difference to a server.
     mariadb.sql('INSERT INTO cell_mappings SELECT seq, UUID(), '
-                f'CONCAT("cell", seq), %s, %s, 0 FROM seq_1_to_{cells}',
-                queue, database)
+                'CONCAT("cell", seq), CONCAT(%s, "?processname=", seq), '
+                'CONCAT(%s, "?program_name=cell", seq), 0 '
+                f'FROM seq_1_to_{cells}', queue, database)
     path = directory / f'{schema}.conf'
     path.write_text('\n'.join([
         '[DEFAULT]', f'transport_url = {queue}',

@@ -26,11 +26,11 @@ from healthcheck.host import group as group_module
 from healthcheck.host import hostprober
 from healthcheck.host import processes
 from healthcheck.listeners import audience as audience_module
-from healthcheck.probing import check
-from healthcheck.probing import guard
-from healthcheck.probing import monitor
+from healthcheck.probing import check as check_module
+from healthcheck.probing import policy as policy_module
 from healthcheck.probing import prober as prober_module
 from healthcheck.probing import rounds
+from healthcheck.probing import scheduler
 from healthcheck.probing import threads as threads_module
 from healthcheck.reports import report
 
@@ -49,8 +49,8 @@ class Engine:
     """The probing of one process.
 
     :param names: the checks, in the order of their lines
-    :param probes: those of them that are probed
-    :param policy: how they are probed
+    :param checks: those of them whose targets are probed
+    :param policy: how these are probed
     :param settings: the values of group ``[healthcheck]``
     :param file_switches: those that are read per request
     :param group: who shares a prober; None if this process is to have one
@@ -59,13 +59,15 @@ class Engine:
         that probes it
     """
 
-    def __init__(self, names: Sequence[str], probes: Sequence[guard.Guarded],
-                 policy: check.Policy, settings: settings_module.Settings,
+    def __init__(self, names: Sequence[str],
+                 checks: Sequence[check_module.Check],
+                 policy: policy_module.Policy,
+                 settings: settings_module.Settings,
                  file_switches: switches.Switches,
                  group: group_module.Group | None = None,
                  audience: audience_module.Audience | None = None) -> None:
-        shared = [probe for probe in probes if not probe.per_worker]
-        own = [probe for probe in probes if probe.per_worker]
+        shared = [check for check in checks if not check.per_worker]
+        own = [check for check in checks if check.per_worker]
         nothing = report.Report(())
         self._board = board.Board(names, file_switches, board.Reports(
             None if shared else nothing, None if own else nothing),
@@ -84,13 +86,13 @@ class Engine:
             time.time())
         """The process that this is, which may be the one that probes."""
 
-        def make_monitor(probes: Sequence[guard.Guarded],
-                         publish: Callable[[report.Report], None],
-                         **more: Any) -> monitor.Monitor:
-            return monitor.Monitor(
-                probes, policy, publish, noncritical=settings.noncritical,
-                prober=self.process, **more)
-        make_shared = functools.partial(make_monitor, shared,
+        def make_scheduler(checks: Sequence[check_module.Check],
+                           publish: Callable[[report.Report], None],
+                           **more: Any) -> scheduler.Scheduler:
+            return scheduler.Scheduler(
+                checks, policy, publish, noncritical=settings.noncritical,
+                workers=settings.cells_workers, prober=self.process, **more)
+        make_shared = functools.partial(make_scheduler, shared,
                                         changed=self._audience.changed)
         self._probers: list[prober_module.Prober] = []
         self._look: Callable[[], None] | None = None
@@ -106,7 +108,7 @@ class Engine:
             self._probers.append(self._common)
         if own:
             self._probers.append(prober_module.Prober(
-                functools.partial(make_monitor, own),
+                functools.partial(make_scheduler, own),
                 self._board.publish_own))
         self._threads = threads_module.Threads(self._probers)
         self.started = not self._probers
@@ -139,7 +141,7 @@ class Engine:
                 if prober not in self._running:
                     thread = threading.Thread(
                         target=prober.run, daemon=True,
-                        name='healthcheck-monitor')
+                        name='healthcheck-scheduler')
                     thread.start()
                     self._running[prober] = thread
             atexit.register(self._stop_at_exit, processes.this())
@@ -149,9 +151,9 @@ class Engine:
             # out, as long as somebody else tells of the backends.
             self._board.publish_own(report.Report(tuple(
                 report.CheckReport(
-                    probe.name, report.Status.WARN, NOT_RUNNING, '',
-                    time.monotonic(), math.inf, time.time(), probe.label,
-                    per_worker=True) for probe in self._own)))
+                    check.name, report.Status.WARN, NOT_RUNNING, '',
+                    time.monotonic(), math.inf, time.time(), check.label,
+                    per_worker=True) for check in self._own)))
             self._began_at = -math.inf
 
     def pages(self, state: switches.State) -> board.Pages:
@@ -225,7 +227,7 @@ class Engine:
         deadline = time.monotonic() + timeout
         threads = list(self._running.values())
         for prober in self._probers:
-            threads += prober.stop()
+            prober.stop()
         threads += self._audience.stop()
         for thread in threads:
             thread.join(max(0.0, deadline - time.monotonic()))

@@ -94,7 +94,7 @@ class Healthcheck:
         self._views = self._name_views()
         self._admin = paths.Admin(self._started, doorkeeper, view,
                                   self.policy, self._checks.switches)
-        self._live = render.Answer(
+        self._live = render.Rendering(
             [report.Verdict.of('live', report.Status.PASS, report.OK)],
             report.Status.PASS)
         self._log_set_up()
@@ -202,7 +202,7 @@ class Healthcheck:
         port = str(environ.get('SERVER_PORT', ''))
         return engine.Engine(
             self._checks.names,
-            self._checks.make_probes(int(port) if port.isdecimal() else 0),
+            self._checks.make_checks(int(port) if port.isdecimal() else 0),
             self.policy, self._view.settings, self._checks.switches,
             self._group, self._listeners.make())
 

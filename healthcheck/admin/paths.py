@@ -27,7 +27,7 @@ from healthcheck.answers import switches as switches_module
 from healthcheck.config import views
 from healthcheck import engine
 from healthcheck.host import processes
-from healthcheck.probing import check
+from healthcheck.probing import policy as policy_module
 from healthcheck.probing import rounds
 from healthcheck.reports import report
 
@@ -69,7 +69,7 @@ class Admin:
     def __init__(self, running: Callable[[wsgi.WSGIEnvironment],
                                          engine.Engine],
                  gate: gate_module.Gate, view: views.View,
-                 policy: check.Policy,
+                 policy: policy_module.Policy,
                  switches: switches_module.Switches) -> None:
         self._running = running
         self._gate = gate

@@ -80,8 +80,9 @@ class Pages:
                                if c.stale_at > now), default=math.inf)
         if checks is None:
             self.verdicts: list[report.Verdict] = []
-            self.ready = render.Answer([], report.Status.FAIL, notes=[reason],
-                                       detailed=detailed, time=time)
+            self.ready = render.Rendering(
+                [], report.Status.FAIL, notes=[reason], detailed=detailed,
+                time=time)
             self.checks = dict.fromkeys(names, self.ready)
         else:
             verdicts = dict(switched)
@@ -91,10 +92,10 @@ class Pages:
             self.checks = {v.name: self._alone(v) for v in self.verdicts}
         # cachetools, for its bound: callers may send any number of values.
         self._excluding: cachetools.LRUCache[
-            frozenset[str], render.Answer] = cachetools.LRUCache(maxsize=64)
+            frozenset[str], render.Rendering] = cachetools.LRUCache(maxsize=64)
         self._excluding_lock = threading.Lock()
 
-    def excluding(self, query: str) -> render.Answer:
+    def excluding(self, query: str) -> render.Rendering:
         """Readiness without the checks that ``exclude=`` names."""
         try:
             asked = parse.parse_qs(query, max_num_fields=_MAX_EXCLUDED)
@@ -117,11 +118,11 @@ class Pages:
         return self._without(known, notes[:_MAX_NOTES])
 
     def _without(self, excluded: frozenset[str],
-                 notes: Sequence[str] = ()) -> render.Answer:
+                 notes: Sequence[str] = ()) -> render.Rendering:
         return self._view([v for v in self.verdicts
                            if v.name not in excluded], notes)
 
-    def _alone(self, verdict: report.Verdict) -> render.Answer:
+    def _alone(self, verdict: report.Verdict) -> render.Rendering:
         # A caller of one check wants its own status, critical or not.
         if not verdict.critical:
             verdict = report.Verdict.of(
@@ -130,10 +131,10 @@ class Pages:
         return self._view([verdict])
 
     def _view(self, verdicts: Sequence[report.Verdict],
-              notes: Sequence[str] = ()) -> render.Answer:
+              notes: Sequence[str] = ()) -> render.Rendering:
         status, judged = report.judge(verdicts)
-        return render.Answer(judged, status, notes=notes,
-                             detailed=self._detailed, time=self._time)
+        return render.Rendering(judged, status, notes=notes,
+                                detailed=self._detailed, time=self._time)
 
 
 class Board:

@@ -38,7 +38,7 @@ def _html_template() -> jinja2.Template:
     return template
 
 
-class Answer:
+class Rendering:
     """One answer in every format: a status, and a line for each check.
 
     :param verdicts: the checks that the answer is about

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 
-"""A cell: its backends, and what is known of it.
+"""A cell: the probes of its backends, and what is known of it.
 
-Owned by one thread; what leaves it is frozen.
+Owned by the scheduler's thread; what leaves it is frozen.
 """
 
 from __future__ import annotations
@@ -13,10 +13,9 @@ from typing import Any
 from oslo_log import log as logging
 
 from healthcheck.cells import mappings
-from healthcheck.probing import check as check_module
-from healthcheck.probing import monitor
+from healthcheck.probing import changelog
+from healthcheck.probing import probe as probe_module
 from healthcheck.reports import report
-from healthcheck.targets import connected
 
 LOG = logging.getLogger(__name__)
 
@@ -27,6 +26,7 @@ NOT_PROBED = 'NOT PROBED'
 DATABASE, MESSAGE_QUEUE = 'DATABASE', 'MESSAGE QUEUE'
 
 Component = report.Component
+Probe = probe_module.Probe
 Status = report.Status
 
 # The worst first. What is not known is worse than what is slow.
@@ -40,7 +40,9 @@ class CellState:
     :param enabled: whether it is looked at
     :param up: None while that is not known
     :param settled: whether it is known for good: a first failure is not
-    :param counted: what ``Wants.count`` gave
+    :param counting: how well its services could be counted; None if they
+        are not
+    :param counted: what was counted last
     """
 
     component: Component
@@ -48,118 +50,91 @@ class CellState:
     enabled: bool
     up: bool | None
     settled: bool
+    counting: Component | None = None
     counted: Any = None
 
 
-class Backend:
-    """A backend, and what is known of it.
-
-    :param cell: whose it is; None for the database that lists the cells
-    :ivar found: what the last visit has brought besides
-    """
-
-    def __init__(self, label: str, target: connected.Connected,
-                 policy: check_module.Policy, cell: Cell | None) -> None:
-        self.label = label
-        self.target = target
-        self.cell = cell
-        self.check = check_module.Check(label, policy,
-                                        uniform=monitor.UNIFORM)
-        self.found: Any = None
-
-    @property
-    def place(self) -> Cell | Backend:
-        """Where it is: at a place there is one visit at a time."""
-        return self.cell or self
-
-    @property
-    def needed(self) -> bool:
-        """Whether it is one of the two that Nova's API cannot do without."""
-        return self.cell is None or self.cell.mapping.is_cell0
-
-    @property
-    def failed(self) -> bool:
-        """Whether its last visit did not end well."""
-        result = self.check.result
-        return result is not None and result.status is Status.FAIL
-
-    @property
-    def suspect(self) -> bool:
-        """Whether that is so of it, or of another one of its cell."""
-        return self.failed or self.cell is not None and any(
-            one.failed for one in self.cell.backends)
-
-    def stale(self, now: float) -> bool:
-        """Whether there is a verdict, and it is too old to hold."""
-        return self.check.result is not None and now >= self.check.stale_at
-
-    def component(self, now: float) -> Component:
-        """Only status, reason, detail and latency of it count."""
-        check, result = self.check, self.check.result
-        if result is None:
-            return Component('', None, NOT_PROBED)
-        status, reason = check.status, result.reason
-        if status is not Status.FAIL and self.stale(now):
-            # A failure stays one, as it does for a check: nothing has been
-            # seen that would speak for the backend.
-            status, reason = None, report.STALE
-        elif not check.settled:
-            status = None
-        return Component('', status, reason, result.detail, check.latency)
+def known(probe: Probe, now: float) -> Component:
+    """What is known of a probe; it has no name."""
+    state, result = probe.state, probe.state.result
+    if result is None:
+        return Component('', None, NOT_PROBED)
+    status, reason = state.status, result.reason
+    if status is not Status.FAIL and now >= state.stale_at:
+        # A failure stays one, as it does for a check: nothing has been seen
+        # that would speak for the backend.
+        status, reason = None, report.STALE
+    elif not state.settled:
+        status = None
+    return Component('', status, reason, result.detail, state.latency)
 
 
 class Cell:
-    """A cell, its backends, and what was last said of it.
+    """A cell, the probes of its backends, and what was last said of it.
 
     :param title: what admins know it as
-    :param queue_wanted: whether its message queue was to be looked at
     :param inherited: what was known of it before; it holds until more is
     :ivar fault: why it has no backends, if it cannot have any
+    :ivar backends: the probes of its backends, by label
+    :ivar counting: the probe that counts its services, if they are counted
     """
 
     def __init__(self, mapping: mappings.Mapping, title: str,
-                 queue_wanted: bool,
                  inherited: Component | None) -> None:
         self.mapping = mapping
         self.title = title
-        self.queue_wanted = queue_wanted
         self.fault = ''
-        self.backends: list[Backend] = []
+        self.backends: dict[str, Probe] = {}
+        self.counting: Probe | None = None
         self._inherited: Component | None = None
         self._status: Status | None = None
         self._since: float | None = None
         self._counted: Any = None
-        self._said: set[str] = set()
+        self._said = changelog.Said()
         if inherited is not None and inherited.status is not None:
             self._inherited = dataclasses.replace(inherited, name=title)
             self._status, self._since = inherited.status, inherited.since
-            if inherited.status is not Status.PASS:
-                self._said.add(inherited.reason)
+            self._said.is_news(None, inherited.status, inherited.reason)
+
+    @property
+    def probes(self) -> list[Probe]:
+        counting = [] if self.counting is None else [self.counting]
+        return [*self.backends.values(), *counting]
 
     def state(self, now: float) -> CellState:
         component = self._component(now)
-        # Nor is one that was to be confirmed, and nobody had time for.
-        settled = all(one.check.settled and not (
-            one.failed and one.stale(now)) for one in self.backends)
+        # A first failure that nobody had time to confirm and that has gone
+        # stale is not known for good either.
+        settled = all(one.state.settled and not (
+            one.failed and now >= one.state.stale_at)
+            for one in self.backends.values())
         up: bool | None = None
         if component.status is not None:
             up = component.status is not Status.FAIL
+        counting, counted = None, None
+        if self.counting is not None:
+            counting = known(self.counting, now)
+            counted = self.counting.value
         return CellState(
             dataclasses.replace(component, since=self._since),
             self.mapping.is_cell0, not component.disabled, up,
-            settled or component.status is not None, self._counted)
+            settled or component.status is not None, counting, counted)
 
-    def noted(self, now: float, time: float) -> bool:
-        """Take note of what a visit has changed; False if nothing."""
+    def noted(self, now: float, time: float, *, quiet: bool = False) -> bool:
+        """Take note of what a visit has changed; False if nothing.
+
+        :param quiet: whether a failure is said by another line already
+        """
         component = self._component(now)
-        counted = next((one.found for one in self.backends
-                        if one.label == DATABASE), None)
-        changed = component.status is not self._status
-        news = changed or counted != self._counted
+        counted = None if self.counting is None else (
+            self.counting.value, self.counting.state.status)
+        before = self._status
+        news = component.status is not before or counted != self._counted
         self._counted = counted
-        if changed:
+        if component.status is not before:
             self._status, self._since = component.status, time
-        self._tell(component, changed)
+        if not quiet or component.status is Status.PASS:
+            self._tell(component, before)
         return news
 
     def _component(self, now: float) -> Component:
@@ -168,11 +143,12 @@ class Cell:
                              self.fault)
         if self.mapping.disabled:
             return Component(self.title, None, DISABLED, disabled=True)
-        found = [(one.label, one.component(now)) for one in self.backends]
+        found = [(label, known(one, now))
+                 for label, one in self.backends.items()]
         label, worst = min(found, key=lambda one: _RANK[one[1].status])
         if self._inherited is not None:
             if worst.status is None and not all(
-                    one.check.settled for one in self.backends):
+                    one.state.settled for one in self.backends.values()):
                 return self._inherited
             self._inherited = None
         reason = worst.reason
@@ -185,27 +161,21 @@ class Cell:
             max((one.latency for _, one in found
                  if one.latency is not None), default=None))
 
-    def _tell(self, component: Component, changed: bool) -> None:
+    def _tell(self, component: Component, before: Status | None) -> None:
         """Log each change of status, and each reason for it once.
 
-        Between two times that it is well the same reason is said once, as
-        the monitor does with checks. That it is well is said to those who
-        were told that it was not.
+        A cell that passes is worth a line only after one that it did not.
         """
-        log = LOG.warning
-        if component.status is None:
+        status = component.status
+        if status is None:
             return
-        if component.status is Status.PASS:
-            if not self._said:
-                return
-            self._said.clear()
-            log = LOG.info
-        elif changed or component.reason not in self._said:
-            self._said.add(component.reason)
-        else:
-            return
-        log('Healthcheck cell %(cell)s is %(status)s: %(reason)s%(detail)s',
-            {'cell': self.title, 'reason': component.reason,
-             'status': {Status.PASS: 'up', Status.FAIL: 'down'}.get(
-                 component.status, 'up, with a warning'),
-             'detail': component.detail and f': {component.detail}'})
+        complained = self._said.any
+        news = self._said.is_news(before, status, component.reason)
+        if complained if status is Status.PASS else news:
+            log = LOG.info if status is Status.PASS else LOG.warning
+            log('Healthcheck cell %(cell)s is %(status)s: %(reason)s'
+                '%(detail)s',
+                {'cell': self.title, 'reason': component.reason,
+                 'status': {Status.PASS: 'up', Status.FAIL: 'down'}.get(
+                     status, 'up, with a warning'),
+                 'detail': component.detail and f': {component.detail}'})

@@ -224,7 +224,7 @@ def _reject_useless(view: views.View) -> None:
     if view.settings.sharing != group_module.HOST:
         why = f'[healthcheck]sharing is {view.settings.sharing}'
     elif group_module.find_place(view) is None:
-        why = 'no place is known to share a report in'
+        why = 'there is no directory to share a report in'
     elif not view.settings.backends:
         why = '[healthcheck]backends is empty'
     if why:

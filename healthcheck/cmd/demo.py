@@ -29,7 +29,7 @@ from healthcheck.config import opts
 from healthcheck.config import views
 from healthcheck import exceptions
 from healthcheck.plugins import base
-from healthcheck.probing import check
+from healthcheck.probing import policy as policy_module
 
 if TYPE_CHECKING:
     from _typeshed import wsgi
@@ -57,7 +57,7 @@ ttl = 10
 
 def app_factory(global_conf: Mapping[str, Any] | None,
                 **local_conf: Any) -> wsgi.WSGIApplication:
-    """Make the API itself: whatever is asked, it says who it is."""
+    """Make the API itself. It answers every request with its name."""
     return page.make(200, '{"name": "demo", "versions": []}\n',
                      'application/json')
 
@@ -181,7 +181,7 @@ def _serve(app: wsgi.WSGIApplication, args: argparse.Namespace,
 
 
 def _explain(args: argparse.Namespace, address: Any,
-             policy: check.Policy) -> None:
+             policy: policy_module.Policy) -> None:
     host = f'[{address[0]}]' if ':' in address[0] else address[0]
     root = f'http://{host}:{address[1]}'
     settings = views.View(cfg.CONF, {}).settings

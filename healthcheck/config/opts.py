@@ -150,10 +150,11 @@ CELLS_OPTS = [
     cfg.IntOpt(
         'cells_workers',
         default=80, min=4, max=1000,
-        help='Maximum number of concurrent cell probes, one thread each. '
-             'While cells answer, a few threads are enough, and no more are '
-             'started. If more cells hang than three quarters of this '
-             'number, some of them are found down later than usual.'),
+        help='Maximum number of databases and message queues of cells that '
+             'are probed at a time, one thread each. While they answer, a few '
+             'threads are enough, and no more are started. If more of them '
+             'hang than three quarters of this number, some are found down '
+             'later than usual.'),
 ]
 
 SERVICES_OPTS = [

@@ -53,15 +53,15 @@ class View:
     A plugin can use it in place of a ``ConfigOpts``. Group ``healthcheck``
     answers from the section first; everything else is the service's.
 
-    :ivar healthcheck: the values of the group, those that plugins have
-        registered included, resolved once, so that reading one costs an
-        attribute access
-    :ivar settings: those that are ours, typed
-    :ivar private: what a library gets in place of the service's
-        configuration, if it registers options where it reads them
-    :ivar problems: what is wrong so far, a line for each thing
-    :ivar notes: what the probes are made from, apart from the group
-    :ivar foreign: whether a plugin of others has it: what that reads, and
+    :ivar healthcheck: the values of the group, those of options that plugins
+        register included, resolved once, so a read is only an attribute
+        access
+    :ivar settings: the values of our own options, typed
+    :ivar private: a library that registers options where it reads them gets
+        this in place of the service's configuration
+    :ivar problems: the errors so far, one line each
+    :ivar notes: the values that probes use, apart from the group
+    :ivar foreign: whether a foreign plugin has the view; what that reads, and
         where, cannot be noted
     """
 

@@ -4,7 +4,7 @@
 
 If it is elected, it is the prober. If another process is, it follows that one.
 If nothing can be shared, it probes for itself. In each case it uses the same
-monitor, so a probe that hangs is the only one of its kind in the process.
+scheduler, so a probe that hangs is the only one of its kind in the process.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from oslo_log import log as logging
 
 from healthcheck.host import group as group_module
 from healthcheck.host import sharing
-from healthcheck.probing import check
+from healthcheck.probing import policy as policy_module
 from healthcheck.probing import prober
 from healthcheck.reports import report
 
@@ -33,7 +33,7 @@ _FIRST_TICK = 0.05
 """The same until there is a first report."""
 
 
-def lease(policy: check.Policy) -> float:
+def lease(policy: policy_module.Policy) -> float:
     """Seconds without a sign of life after which a prober is deposed.
 
     This is for a stopped prober; a killed one is replaced at once. A busy
@@ -49,14 +49,15 @@ class HostProber(prober.Prober):
     :param policy: of the checks
     :param show: called with each report that is new in this process, from
         several threads
+    :param clock: monotonic nanoseconds, the same for all of a host
     """
 
-    def __init__(self, group: group_module.Group, policy: check.Policy,
-                 make_monitor: prober.MakeMonitor,
+    def __init__(self, group: group_module.Group, policy: policy_module.Policy,
+                 make_scheduler: prober.MakeScheduler,
                  show: Callable[[report.Report], None],
-                 clock: Callable[[], float] = time_module.monotonic) -> None:
-        super().__init__(make_monitor, show, clock)
-        self._sharing = sharing.Sharing(group)
+                 clock: Callable[[], int] = time_module.monotonic_ns) -> None:
+        super().__init__(make_scheduler, show, lambda: clock() / 1e9)
+        self._sharing = sharing.Sharing(group, clock)
         self._place = self._sharing.directory.path
         self._policy = policy
         self._tick = min(_TICK, policy.retry_interval / 2)
@@ -65,7 +66,7 @@ class HostProber(prober.Prober):
         self._said = ''
         self._looked_at = -math.inf
         # By then a live prober has its first report.
-        self._patient_until = clock() + policy.detection
+        self._patient_until = self._clock() + policy.detection
         self._told: report.Report | None = None
 
     def run(self) -> None:
@@ -79,6 +80,7 @@ class HostProber(prober.Prober):
             except sharing.Unusable as exc:
                 self._probe_alone(exc)
         self._sharing.resign()
+        self._scheduler.close()
 
     def look(self) -> None:
         """Show the prober's last report, if it is new.
@@ -119,7 +121,7 @@ class HostProber(prober.Prober):
                 return
             except sharing.Unusable:
                 pass
-        self._monitor.refresh()
+        self._scheduler.refresh()
 
     def _lead(self) -> None:
         """Probe for all until another process has taken over."""
@@ -128,7 +130,7 @@ class HostProber(prober.Prober):
         self._probing = self._leading = True
         self._trouble = None
         try:
-            self._monitor.run(self._goes_on_leading, self._tick)
+            self._scheduler.run(self._goes_on_leading, self._tick)
         finally:
             self._leading = False
             self._sharing.resign()
@@ -143,7 +145,7 @@ class HostProber(prober.Prober):
             if not self._sharing.beat():
                 return False
             if self._sharing.asked():
-                self._monitor.refresh()
+                self._scheduler.refresh()
         except sharing.Unusable as exc:
             self._trouble = exc
         return self._trouble is None
@@ -157,10 +159,10 @@ class HostProber(prober.Prober):
                                        'report yet')
             self._probing = False
             self._show(self._told)
-            self._monitor.rest()
         elif self._told is None and self._clock() > self._patient_until:
             raise sharing.Unusable('the process that probes has no report '
                                    'that can be used')
+        self._scheduler.rest()
         # Normal for every worker but one at its start: nothing to log.
         self._say(f'another process probes for all that share '
                   f'{self._place}', LOG.info if self._said else LOG.debug)
@@ -178,7 +180,7 @@ class HostProber(prober.Prober):
         def go_on() -> bool:
             self.alive_at = self._clock()
             return not self._stopping.is_set() and self.alive_at < until
-        self._monitor.run(go_on, self._tick)
+        self._scheduler.run(go_on, self._tick)
 
     def _restore(self) -> None:
         """Continue from the last report, this process's own or another's."""
@@ -188,7 +190,7 @@ class HostProber(prober.Prober):
             last = None
         if last is not None and (self._found is None
                                  or _age(last) > _age(self._found)):
-            self._monitor.restore(last)
+            self._scheduler.restore(last)
 
     def _publish(self, found: report.Report) -> None:
         if self._leading:

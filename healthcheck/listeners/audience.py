@@ -109,7 +109,7 @@ class Courier:
                  waiting: int = _WAITING) -> None:
         self._name = name
         self._make = make
-        # Not SimpleQueue, see runner.Runner. One slot is for the end.
+        # Not SimpleQueue, see probing.pool.Pool. One slot is for the end.
         self._changes: queue.Queue[changes.StateChange | None] = queue.Queue(
             waiting + 1)
         self._waiting = waiting

@@ -14,7 +14,7 @@ from healthcheck.config import views
 from healthcheck import exceptions
 from healthcheck.plugins import base
 from healthcheck.plugins import foreign
-from healthcheck.probing import guard
+from healthcheck.probing import check as check_module
 
 NAMESPACE = 'oslo.middleware.healthcheck'
 RESERVED = ('live', 'ready', 'detail', 'refresh', 'metrics')
@@ -31,7 +31,7 @@ class Backends:
         lines come last
     :ivar names: the checks in their order, repeated ones included
     :ivar foreign: whether any of them comes from others
-    :ivar probed: whether there are probes that workers can share
+    :ivar probed: whether there are checks that workers can share
     """
 
     def __init__(self, view: views.View,
@@ -51,29 +51,34 @@ class Backends:
              and name not in (more or {})], view.problems)
         self.names += more or {}
         self.foreign = False
-        probes = self.make_probes(0)
-        self.probed = any(not probe.per_worker for probe in probes)
+        checks = self.make_checks(0)
+        self.probed = any(not check.per_worker for check in checks)
         view.problems.extend(base.policy_problems(
             base.policy_of(view.settings)))
 
-    def make_probes(self, server_port: int) -> list[guard.Guarded]:
-        """Fresh probes, for one process.
+    def make_checks(self, server_port: int) -> list[check_module.Check]:
+        """Fresh checks, for one process.
 
-        :param server_port: what plugins of others are told
+        :param server_port: what plugins of others learn
         """
-        return [self._make(name, plugin, server_port)
+        common: dict[str, Any] = {}
+        return [self._make(name, plugin, server_port, common)
                 for name, plugin in self._plugins.items()]
 
-    def _make(self, name: str, plugin: Any,
-              server_port: int) -> guard.Guarded:
+    def _make(self, name: str, plugin: Any, server_port: int,
+              common: dict[str, Any]) -> check_module.Check:
         problems = self._view.problems
+        policy = base.policy_of(self._view.settings)
         self._view.note_plugin(name, plugin)
         try:
             made = plugin(self._view, self._view.section)
-            if not isinstance(made, base.ProbePlugin):
+            if isinstance(made, base.ProbePlugin):
+                check = made.check(name, common)
+            else:
                 self.foreign = True
-                made = foreign.ForeignProbe(name, made, server_port)
-            return guard.Guarded(name, made)
+                check = check_module.Single(name, foreign.ForeignTarget(
+                    name, made, server_port), policy)
+            return check
         except KeyboardInterrupt:
             raise
         except BaseException as exc:  # SystemExit is no Exception
@@ -81,7 +86,7 @@ class Backends:
             found = (exc.problems if isinstance(exc, exceptions.ConfigError)
                      else [entrypoints.cannot_load('backends', name, exc)])
             problems.extend(p for p in found if p not in problems)
-            return guard.unusable(name, exc)
+            return base.unusable(name, exc, policy)
 
     def _check_names(self, more: Mapping[str, switches.Switch]) -> None:
         problems = self._view.problems

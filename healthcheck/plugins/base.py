@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import abc
 from collections.abc import Callable
 from collections.abc import Mapping
 from collections.abc import Sequence
@@ -23,32 +22,32 @@ from healthcheck import exceptions
 from healthcheck.host import group as group_module
 from healthcheck.host import hostprober
 from healthcheck.host import processes
-from healthcheck.probing import check
+from healthcheck.probing import check as check_module
 from healthcheck.probing import guard
 from healthcheck.probing import intake
+from healthcheck.probing import policy as policy_module
 from healthcheck.reports import lines
 from healthcheck.reports import report
-from healthcheck.targets import connected
 from healthcheck.targets import failures
 
 Result = report.Result
 Status = report.Status
-NO_ANSWER = check.NO_ANSWER
+NO_ANSWER = failures.NO_ANSWER
 MISCONFIGURED = failures.MISCONFIGURED
 
 LOG = logging.getLogger(__name__)
 
 
-def policy_of(settings: settings_module.Settings) -> check.Policy:
+def policy_of(settings: settings_module.Settings) -> policy_module.Policy:
     """The policy that the values of group ``[healthcheck]`` spell out."""
-    return check.Policy(
+    return policy_module.Policy(
         interval=settings.interval, retry_interval=settings.retry_interval,
         timeout=settings.timeout, ttl=settings.ttl, fall=settings.fall,
         rise=settings.rise, slow_threshold=settings.slow_threshold,
         jitter=settings.jitter)
 
 
-def policy_problems(policy: check.Policy) -> list[str]:
+def policy_problems(policy: policy_module.Policy) -> list[str]:
     """What is wrong with values that are right each for itself."""
     problems = []
     if policy.ttl < policy.freshness:
@@ -83,8 +82,6 @@ class ProbePlugin(pluginbase.HealthcheckBaseExtension):
     :ivar settings: the values of group ``[healthcheck]``, with those of the
         options that the plugin registers. Ours are typed in
         ``view.settings``.
-    :ivar news: a plugin that goes on looking between two probes calls it,
-        in any thread, to be probed now
     :raises healthcheck.exceptions.ConfigError: if it is not configured well
     """
 
@@ -99,7 +96,6 @@ class ProbePlugin(pluginbase.HealthcheckBaseExtension):
         self.view = (oslo_conf if isinstance(oslo_conf, views.View)
                      else views.View(oslo_conf, conf))
         self.settings = self.view.healthcheck
-        self.news: Callable[[], None] = lambda: None
         self._misconfigured = False
         self._title = type(self).__name__
         if self.view is oslo_conf:
@@ -135,6 +131,11 @@ class ProbePlugin(pluginbase.HealthcheckBaseExtension):
             self._misconfigured = True
 
     @property
+    def policy(self) -> policy_module.Policy:
+        """How its target is probed."""
+        return policy_of(self.view.settings)
+
+    @property
     def label(self) -> str:
         """What is put in front of a reason where many are listed."""
         return _label_of(self.name)
@@ -145,14 +146,26 @@ class ProbePlugin(pluginbase.HealthcheckBaseExtension):
         :raises healthcheck.exceptions.ConfigError: with what is wrong
         """
 
-    @abc.abstractmethod
+    def check(self, name: str,
+              common: dict[str, Any]) -> check_module.Check:
+        """What the engine runs: by default this plugin itself.
+
+        :param name: of the check, as it is configured
+        :param common: what the checks of one process share, by a name
+        """
+        target = guard.Guarded(name, self)
+        return check_module.Single(name, target, self.policy,
+                                   label=target.label,
+                                   per_worker=target.per_worker)
+
     def probe(self) -> Result:
         """Look at the backend once.
 
-        It runs in a thread of its own, one run at a time, and should come
-        back within ``timeout`` seconds. What it raises is reported as a
-        fault of the probe, without its text.
+        It runs in a thread, one run at a time, and should come back within
+        ``timeout`` seconds. What it raises is reported as a fault of the
+        probe, without its text.
         """
+        raise NotImplementedError
 
     def overdue(self) -> tuple[str, str]:
         """(reason, detail) of a probe that has not come back in time.
@@ -162,26 +175,13 @@ class ProbePlugin(pluginbase.HealthcheckBaseExtension):
         """
         return NO_ANSWER, ''
 
-    def hurry(self) -> None:
-        """Find out everything anew in the next probe: an admin asks for it.
-
-        Of use to a plugin that answers from what it has found before. It
-        must return at once.
-        """
-
-    def restore(self, last: report.CheckReport) -> None:
-        """Go on from what the process has found that probed before.
-
-        Called before the next probe, if at all. It must return at once.
-        """
-
     def close(self) -> None:
         """Give back what :meth:`probe` has opened."""
 
     def healthcheck(self, server_port: int) -> pluginbase.HealthcheckResult:
         """Answer oslo.middleware's own ``Healthcheck``, from the cache.
 
-        The first call in a process starts a monitor for this plugin, and
+        The first call in a process starts a scheduler for this plugin, and
         waits ``startup_wait`` seconds at most for what it finds.
         """
         if self._misconfigured:
@@ -195,26 +195,14 @@ class ProbePlugin(pluginbase.HealthcheckBaseExtension):
         return _result_of(running.pages(()), self._title)
 
 
-class ConnectedPlugin(ProbePlugin):
-    """Probes one backend over one connection.
-
-    :ivar target: what is probed; :meth:`set_up` makes it
-    """
-
-    target: connected.Connected
-
-    def probe(self) -> report.Result:
-        return self.target.probe()
-
-    def overdue(self) -> tuple[str, str]:
-        return self.target.overdue()
-
-    def close(self) -> None:
-        self.target.close()
-
-
 def _label_of(name: str) -> str:
     return name.replace('_', ' ').upper()
+
+
+def unusable(name: str, exc: BaseException,
+             policy: policy_module.Policy) -> check_module.Check:
+    """What answers for a plugin that could not be made."""
+    return check_module.Single(name, guard.NotMade(name, exc), policy)
 
 
 def _alone(view: views.View, make: Callable[[], ProbePlugin],
@@ -222,11 +210,11 @@ def _alone(view: views.View, make: Callable[[], ProbePlugin],
     """What runs a plugin where nothing runs a whole section."""
     settings = view.settings
     try:
-        probe = guard.Guarded(name, make())
+        check = make().check(name, {})
     except BaseException as exc:
-        probe = guard.unusable(name, exc)
+        check = unusable(name, exc, policy_of(settings))
     return engine.Engine(
-        [name], [probe], policy_of(settings), settings,
+        [name], [check], policy_of(settings), settings,
         switches.Switches([], settings, []), group_of(view, [name]))
 
 

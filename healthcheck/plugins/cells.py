@@ -3,8 +3,8 @@
 """Plugin ``cells``: can the API node reach Nova's cells?
 
 An API node stays in the balancer while one cell of many is away, and leaves
-when it can do no work at all. Cells are looked at by a watch of their own, see
-``healthcheck/cells/watch.py``; a probe asks it what is known.
+when it can do no work at all. Which cells there are, and what is known of
+them, is in ``healthcheck/cells``; here is what that means for the node.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 import dataclasses
 import math
+from typing import Any
 
 from healthcheck.cells import cell as cell_module
-from healthcheck.cells import fleet
-from healthcheck.cells import look
-from healthcheck.cells import member
+from healthcheck.cells import inventory as inventory_module
 from healthcheck.plugins import base
-from healthcheck.probing import check
+from healthcheck.probing import check as check_module
+from healthcheck.probing import state as state_module
 from healthcheck.reports import report
 
 NO_LIST = 'NO LIST OF CELLS'
@@ -35,7 +35,9 @@ SOME_UNKNOWN = 'SOME CELLS UNKNOWN'
 SOME_SLOW = 'SOME CELLS SLOW'
 
 CellState = cell_module.CellState
+Inventory = inventory_module.Inventory
 Result = report.Result
+State = inventory_module.InventoryState
 Status = report.Status
 
 # How many cells a line for admins names.
@@ -50,37 +52,29 @@ class Cells(base.ProbePlugin):
     def set_up(self) -> None:
         self._critical = frozenset(self.view.settings.cells_critical)
         self._min_up: str = self.view.settings.cells_min_up
-        self._member = member.Member(
-            self.view, base.policy_of(self.view.settings),
-            fleet.Wants(queues=True), lambda: self.news())
+        self._sources = inventory_module.Sources.of(self.view, self.policy)
 
-    def probe(self) -> Result:
-        try:
-            state = self._member.look()
-        except look.Stuck:
-            return look.STUCK
+    def check(self, name: str,
+              common: dict[str, Any]) -> check_module.Check:
+        inventory = inventory_of(self._sources, common)
+        inventory.queues = True
+        return check_module.Summary(
+            name, inventory, lambda now: self.judge(inventory.state(now)),
+            self.policy, label=self.label, inherit=inventory.inherit)
+
+    def judge(self, state: State) -> tuple[Result, bool]:
+        """(result, whether it is final) from what is known of the cells."""
         found = [one.component for one in state.cells]
+        result, final = self._fault(state) or (self._warning(state), True)
         return dataclasses.replace(
-            self._sum_up(state), components=tuple(found),
-            # Not how long it was waited for those that do not answer.
+            result, components=tuple(found),
+            # Those that do not answer are left out.
             latency=max((one.latency for one in found
                          if one.latency is not None and one.status in (
-                             Status.PASS, Status.WARN)), default=0.0))
+                             Status.PASS, Status.WARN)), default=0.0)), final
 
-    def hurry(self) -> None:
-        self._member.hurry()
-
-    def restore(self, last: report.CheckReport) -> None:
-        self._member.inherit(last.components)
-
-    def close(self) -> None:
-        self._member.leave()
-
-    def _sum_up(self, state: look.State) -> Result:
-        return self._fault(state) or self._warning(state)
-
-    def _fault(self, state: look.State) -> Result | None:
-        """What takes the node out, if anything does.
+    def _fault(self, state: State) -> tuple[Result, bool] | None:
+        """What takes the node out, if anything does, and whether for good.
 
         What is not known for good counts as a fault, but as one that has to
         be found again: so a node that was never seen well is not called well
@@ -88,17 +82,16 @@ class Cells(base.ProbePlugin):
         """
         api = state.api
         if not state.listed:
-            return Result.failed(NO_LIST, f'API database: {_why(api)}',
-                                 confirmed=api.status is Status.FAIL)
+            return (Result.failed(NO_LIST, f'API database: {_why(api)}'),
+                    api.status is Status.FAIL)
         if api.status is Status.FAIL and 'api_database' in self._critical:
-            return Result.failed(API_DATABASE_DOWN, _why(api),
-                                 confirmed=True)
+            return Result.failed(API_DATABASE_DOWN, _why(api)), True
         for one in state.cells:
             if one.is_cell0 and 'cell0' in self._critical and (
                     one.up is False or not one.settled):
-                return Result.failed(
-                    CRITICAL_DOWN, f'cell0: {_why(one.component)}',
-                    confirmed=one.up is False)
+                return (Result.failed(CRITICAL_DOWN,
+                                      f'cell0: {_why(one.component)}'),
+                        one.up is False)
         cells = [one for one in state.cells
                  if one.enabled and not one.is_cell0]
         down = sum(one.up is False for one in cells)
@@ -107,20 +100,21 @@ class Cells(base.ProbePlugin):
         if len(cells) - down - unsettled >= needed:
             return None
         up = sum(one.up is True for one in cells)
-        return Result.failed(
+        return (Result.failed(
             TOO_FEW_UP if up else NONE_UP,
             f'{up} of {len(cells)} cells are up, and '
-            f'cells_min_up = {self._min_up}; {_named(cells)}',
-            confirmed=len(cells) - down < needed)
+            f'cells_min_up = {self._min_up}; {_named(cells)}'),
+            len(cells) - down < needed)
 
-    def _warning(self, state: look.State) -> Result:
-        """What admins are to know, the worst first."""
+    def _warning(self, state: State) -> Result:
+        """What admins should know, the worst first."""
         api = state.api
         if api.status is Status.FAIL:
             return _warning(API_DATABASE_DOWN, 'the cells are those of its '
                             f'last list; {_why(api)}')
         if api.status is Status.WARN:
-            return _warning(API_DATABASE_SLOW if api.reason == check.SLOW
+            slow = api.reason == state_module.SLOW
+            return _warning(API_DATABASE_SLOW if slow
                             else API_DATABASE_FAILING, _why(api))
         cells = [one for one in state.cells if one.enabled]
         if all(one.is_cell0 for one in cells):
@@ -133,7 +127,7 @@ class Cells(base.ProbePlugin):
             if found:
                 return _warning(reason, f'{len(found)} of {len(cells)}: '
                                 f'{_named(found)}')
-        return Result(Status.PASS, detail=f'{len(cells)} up', confirmed=True)
+        return Result(Status.PASS, detail=f'{len(cells)} up')
 
     def _needed(self, cells: int) -> int:
         """How many of them have to be up.
@@ -146,13 +140,20 @@ class Cells(base.ProbePlugin):
         return min(int(number), cells)
 
 
+def inventory_of(sources: inventory_module.Sources,
+                 common: dict[str, Any]) -> Inventory:
+    """The cells that all checks of a process share."""
+    found: Inventory = common.setdefault('cells', Inventory(sources))
+    return found
+
+
 def _warns(one: CellState, failing: bool) -> bool:
     return one.component.status is Status.WARN and failing is not (
-        one.component.reason.endswith(check.SLOW))
+        one.component.reason.endswith(state_module.SLOW))
 
 
 def _warning(reason: str, detail: str) -> Result:
-    return Result(Status.WARN, reason, detail, confirmed=True)
+    return Result(Status.WARN, reason, detail)
 
 
 def _why(component: report.Component) -> str:

@@ -36,7 +36,7 @@ _CLOCKS: Mapping[str, tuple[str, str]] = {
 _templates: dict[tuple[service_tables.Table, str], str] = {}
 
 
-class Group(NamedTuple):
+class Tally(NamedTuple):
     """Services that have the binary and the flags in common.
 
     :param kind: their binary

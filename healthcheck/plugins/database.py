@@ -4,19 +4,27 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from healthcheck.config import databases
 from healthcheck.plugins import base
+from healthcheck.probing import check
+from healthcheck.targets import connected
 from healthcheck.targets import database_target
 from healthcheck.targets import dialects
 
 
-class Database(base.ConnectedPlugin):
+class Database(base.ProbePlugin):
     """Probes the service's database over one connection of its own."""
 
     name = 'database'
 
     def set_up(self) -> None:
-        self.target = target_of(self)
+        self._target = target_of(self)
+
+    def check(self, name: str, common: dict[str, Any]) -> check.Check:
+        return check.Single(name, self._target, self.policy,
+                            label=self.label)
 
 
 def target_of(plugin: base.ProbePlugin) -> database_target.DatabaseTarget:
@@ -29,5 +37,5 @@ def target_of(plugin: base.ProbePlugin) -> database_target.DatabaseTarget:
         plugin.view, 'database_connection',
         f'{plugin.name}: there is no database to probe')
     return database_target.DatabaseTarget(
-        url, option=option, bound=settings.timeout * database_target.BOUND,
+        url, option=option, bound=settings.timeout * connected.BOUND,
         tolerance=dialects.Tolerance.of(settings))

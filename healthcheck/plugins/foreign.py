@@ -4,11 +4,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 import re
 from typing import Any
 
 from healthcheck.config import redact
 from healthcheck.probing import guard
+from healthcheck.probing import target as target_module
 from healthcheck.reports import lines
 from healthcheck.reports import report
 from healthcheck.targets import failures
@@ -23,7 +25,7 @@ _FIXED = re.compile(r'[A-Z][A-Z0-9_ -]{0,39}')
 _MOST = 10_000
 
 
-class ForeignProbe(guard.Plain):
+class ForeignTarget(target_module.Target):
     """Runs a plugin of others in the background, like one of ours.
 
     :param server_port: what the plugin is told; there is no request to take
@@ -31,11 +33,14 @@ class ForeignProbe(guard.Plain):
     """
 
     def __init__(self, name: str, plugin: Any, server_port: int) -> None:
-        super().__init__(self._ask)
         self.name = name
         self._plugin = plugin
         self._server_port = server_port
         self._redact = redact.Redactor()
+
+    def probe(self, questions: Sequence[target_module.Question] = (),
+              ) -> target_module.Findings:
+        return target_module.Findings(self._ask())
 
     def _ask(self) -> report.Result:
         result = self._plugin.healthcheck(self._server_port)

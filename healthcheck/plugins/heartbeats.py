@@ -113,7 +113,7 @@ def count(connection: sqlalchemy.Connection, table: service_tables.Table,
     """
     statements.begin(connection)
     before = wall_clock()
-    groups = [counting.Group(*row) for row in statements.rows(
+    groups = [counting.Tally(*row) for row in statements.rows(
         connection, counting.statement(
             table, connection.dialect, down_time, _utc(before)))]
     skew = _skew(groups[0].now if groups else None, before, wall_clock())
@@ -128,7 +128,7 @@ def count(connection: sqlalchemy.Connection, table: service_tables.Table,
                  by_host)
 
 
-def _fold(groups: Iterable[counting.Group], by_host: bool,
+def _fold(groups: Iterable[counting.Tally], by_host: bool,
           future_is_up: bool) -> tuple[Kind, ...]:
     """Groups to kinds; a flag that is NULL is as good as one that is not."""
     kinds: dict[str, dict[str, int]] = {}

@@ -4,14 +4,18 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from healthcheck.config import messaging
 from healthcheck.config import views
 from healthcheck import exceptions
 from healthcheck.plugins import base
+from healthcheck.probing import check
+from healthcheck.targets import connected
 from healthcheck.targets import queue_target
 
 
-class MessageQueue(base.ConnectedPlugin):
+class MessageQueue(base.ProbePlugin):
     """Probes the service's message queue over one transport of its own."""
 
     name = 'message_queue'
@@ -19,9 +23,13 @@ class MessageQueue(base.ConnectedPlugin):
     def set_up(self) -> None:
         option, url_text = self._find_url()
         messaging.note(self.view)
-        self.target = queue_target.QueueTarget(
+        self._target = queue_target.QueueTarget(
             self.view.private, url_text, option=option,
-            bound=self.view.settings.timeout)
+            bound=self.view.settings.timeout * connected.BOUND)
+
+    def check(self, name: str, common: dict[str, Any]) -> check.Check:
+        return check.Single(name, self._target, self.policy,
+                            label=self.label)
 
     def _find_url(self) -> tuple[str, str]:
         """(name of the option, URL)

@@ -3,8 +3,8 @@
 """Plugin ``services``: are the service's own processes up?
 
 Who is up is read where the services beat, by their own rule. For Nova that is
-the database of each cell, on the visits of the watch that ``cells`` uses too;
-for Cinder and Neutron it is the service's one database.
+the database of each cell, for Cinder and Neutron the service's one database;
+the visits are those that ``cells`` and ``database`` use too.
 """
 
 from __future__ import annotations
@@ -14,20 +14,22 @@ from collections.abc import Sequence
 import dataclasses
 import functools
 import time
+from typing import Any
 
 import sqlalchemy
 
 from healthcheck.cells import cell as cell_module
-from healthcheck.cells import fleet
-from healthcheck.cells import look
-from healthcheck.cells import member
+from healthcheck.cells import inventory
 from healthcheck.config import views
 from healthcheck import exceptions
 from healthcheck.plugins import base
+from healthcheck.plugins import cells
 from healthcheck.plugins import database
 from healthcheck.plugins import heartbeats
 from healthcheck.plugins import service_tables
 from healthcheck.plugins import services_rules
+from healthcheck.probing import check as check_module
+from healthcheck.probing import target as target_module
 from healthcheck.reports import report
 
 UNKNOWN = 'SERVICES UNKNOWN'
@@ -65,90 +67,47 @@ class Services(base.ProbePlugin):
                 f'is not valid: {exc} (allowed: a number of seconds)',
             ]) from None
         self.view.note('services of', (service, down_time))
-        count: Count = functools.partial(
+        self._count: Count = functools.partial(
             heartbeats.count, table=table, down_time=down_time)
-        self._looks: _Cells | _Database = (
-            _Cells(self, count) if service == 'nova'
-            else _Database(self, count))
+        self._cells = (inventory.Sources.of(self.view, self.policy)
+                       if service == 'nova' else None)
+        self._database = (database.target_of(self)
+                          if service != 'nova' else None)
 
-    def probe(self) -> Result:
-        return self._looks.probe()
+    def check(self, name: str,
+              common: dict[str, Any]) -> check_module.Check:
+        if self._cells is None:
+            assert self._database is not None
+            return check_module.Single(
+                name, self._database, self.policy,
+                target_module.Question(self._ask_database), label=self.label)
+        found = cells.inventory_of(self._cells, common)
+        found.count = target_module.Question(self._ask_cell)
+        return check_module.Summary(
+            name, found, lambda now: (self.judge(found.state(now), now),
+                                      True), self.policy, label=self.label)
 
-    def overdue(self) -> tuple[str, str]:
-        return self._looks.overdue() or super().overdue()
-
-    def hurry(self) -> None:
-        self._looks.hurry()
-
-    def close(self) -> None:
-        self._looks.close()
-
-    def _service(self) -> str:
-        """Whose services it looks for."""
-        known: str | None = self.view.settings.services_of
-        if known:
-            return known
-        project = self.view.project
-        if project not in _TABLES:
-            raise exceptions.ConfigError([
-                f'services: it is not known whose services to look for; set '
-                f'services_of (allowed: {", ".join(_TABLES)})'])
-        return str(project)
-
-
-class _Database:
-    """Those of a service that has one database."""
-
-    def __init__(self, plugin: Services, count: Count) -> None:
-        self._count = count
-        self._target = database.target_of(plugin)
-        self._target.also = self._take
-        self._found: Found | None = None
-        self.overdue = self._target.overdue
-        self.close = self._target.close
-
-    def probe(self) -> Result:
-        result = self._target.probe()
-        if result.status is Status.FAIL:
-            return result
-        assert self._found is not None
-        found = self._found
+    def _ask_database(self, connection: sqlalchemy.Connection,
+                      ) -> target_module.Answer:
+        """Those of a service that has one database."""
+        found = self._count(connection)
         problems = services_rules.judge_others(found)
-        return dataclasses.replace(
+        return target_module.Answer(dataclasses.replace(
             _summed_up(problems, services_rules.describe(found)),
-            components=tuple(_kind(kind) for kind in found.kinds))
+            components=tuple(_kind(kind) for kind in found.kinds)))
 
-    def hurry(self) -> None:
-        """Do nothing: each probe looks anew."""
+    def _ask_cell(self, connection: sqlalchemy.Connection,
+                  ) -> target_module.Answer:
+        return target_module.Answer(
+            Result.ok(), Counted.of(self._count(connection)))
 
-    def _take(self, connection: sqlalchemy.Connection) -> None:
-        self._found = self._count(connection)
-
-
-class _Cells:
-    """Those of Nova, in all of its cells."""
-
-    def __init__(self, plugin: Services, count: Count) -> None:
-        self._count = count
-        self._ttl: float = plugin.view.settings.ttl
-        self._member = member.Member(
-            plugin.view, base.policy_of(plugin.view.settings),
-            fleet.Wants(count=self._counted), lambda: plugin.news())
-        self.hurry = self._member.hurry
-        self.close = self._member.leave
-
-    def probe(self) -> Result:
-        try:
-            state = self._member.look()
-        except look.Stuck:
-            return look.STUCK
+    def judge(self, state: inventory.InventoryState, now: float) -> Result:
+        """What is known of the services in all cells of Nova."""
         components, problems, counted = [], [], []
         for one in state.cells:
-            found = self._known(one)
+            found = self._known(one, now)
             if found is None:
-                components.append(Component(
-                    one.component.name, None, one.component.reason,
-                    disabled=one.component.disabled))
+                components.append(_uncounted(one))
                 continue
             counted.append(found)
             wrong = services_rules.judge_nova(found, cell0=one.is_cell0)
@@ -163,24 +122,32 @@ class _Cells:
         return dataclasses.replace(
             _summed_up(problems, services_rules.describe(
                 services_rules.total(counted))),
-            components=tuple(components), confirmed=True, latency=0.0)
+            components=tuple(components), latency=0.0)
 
-    def overdue(self) -> None:
-        """The watch sees to its own connections."""
-
-    def _known(self, one: cell_module.CellState) -> Found | None:
+    def _known(self, one: cell_module.CellState, now: float) -> Found | None:
         counted = one.counted
-        if not isinstance(counted, _Counted) or not one.up or (
-                time.monotonic() - counted.at > self._ttl):
+        if not isinstance(counted, Counted) or not one.up or (
+                one.counting is None
+                or one.counting.status is Status.FAIL
+                or now - counted.at > self.view.settings.ttl):
             return None
         return counted.found
 
-    def _counted(self, connection: sqlalchemy.Connection) -> _Counted:
-        return _Counted.of(self._count(connection))
+    def _service(self) -> str:
+        """Whose services it looks for."""
+        known: str | None = self.view.settings.services_of
+        if known:
+            return known
+        project = self.view.project
+        if project not in _TABLES:
+            raise exceptions.ConfigError([
+                f'services: it is not known whose services to look for; set '
+                f'services_of (allowed: {", ".join(_TABLES)})'])
+        return str(project)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class _Counted:
+class Counted:
     """What a visit has counted; two are equal if they may mean the same.
 
     :param dead: of which binaries none is up
@@ -193,7 +160,7 @@ class _Counted:
     at: float = dataclasses.field(compare=False)
 
     @classmethod
-    def of(cls, found: Found) -> _Counted:
+    def of(cls, found: Found) -> Counted:
         return cls(frozenset(kind.binary for kind in found.kinds
                              if not kind.up), found.skewed, found,
                    time.monotonic())
@@ -206,6 +173,15 @@ def _summed_up(problems: Sequence[Problem], well: str) -> Result:
                 if one.reason == problem.reason]
         return Result(_status(problem), problem.reason, '; '.join(same))
     return Result(Status.PASS, detail=well)
+
+
+def _uncounted(one: cell_module.CellState) -> Component:
+    """A cell whose services are not known, and why."""
+    if one.up and one.counting is not None:
+        return dataclasses.replace(one.counting, name=one.component.name,
+                                   status=None)
+    return Component(one.component.name, None, one.component.reason,
+                     disabled=one.component.disabled)
 
 
 def _component(name: str, problems: Sequence[Problem],

@@ -1,297 +1,154 @@
 # SPDX-License-Identifier: Apache-2.0
 
-"""One check's state: thresholds, deadlines, when to probe next.
-
-A pure state machine: it is told what happened and when, and says what that
-means. It starts nothing and knows no thread, so a test can walk it through
-any interleaving.
-"""
+"""A check: a name, the probes that it wants, and what they mean together."""
 
 from __future__ import annotations
 
+import abc
 from collections.abc import Callable
-import dataclasses
+from collections.abc import Sequence
 import math
-import random
 
-from healthcheck.reports import history
+from healthcheck.probing import guard
+from healthcheck.probing import policy as policy_module
+from healthcheck.probing import probe as probe_module
+from healthcheck.probing import state as state_module
+from healthcheck.probing import target as target_module
 from healthcheck.reports import report
 
-NO_ANSWER = 'NO ANSWER'
-SLOW = 'SLOW'
+Judge = Callable[[float], tuple[report.Result, bool]]
+"""From the present monotonic time to (result, whether it is final). It is a
+function of what is known of the probes, and does nothing else."""
 
-Status = report.Status
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Policy:
-    """How a check is run and judged. Times are in seconds."""
-
-    interval: float = 10.0
-    retry_interval: float = 2.0
-    timeout: float = 5.0
-    ttl: float = 30.0
-    fall: int = 2
-    rise: int = 1
-    slow_threshold: float = 1.0
-    jitter: float = 0.1
-
-    @property
-    def detection(self) -> float:
-        """The longest time from a fault to ``fail``, in seconds.
-
-        A fault can come right after a probe has passed the faulty place, so
-        the whole interval counts (or that probe's timeout, if that is
-        longer); then each of ``fall`` probes may need its whole timeout.
-        """
-        return (max(self.interval * (1 + self.jitter), self.timeout)
-                + self.timeout
-                + (self.fall - 1) * (self.retry_interval + self.timeout))
-
-    @property
-    def freshness(self) -> float:
-        """The longest time between two verdicts of a live prober."""
-        return self.timeout + max(self.interval * (1 + self.jitter),
-                                  self.retry_interval)
+PATIENCE = 0.9
+"""The part of ``timeout`` that a summary waits for probes not settled yet. It
+is longer than a driver may wait, so a first visit that fails tells why."""
 
 
-class Check:
-    """The state of one check. Owned by one thread; reports are copies."""
+class Check(abc.ABC):
+    """What one line of a report is about.
 
-    def __init__(self, name: str, policy: Policy, *, label: str = '',
-                 critical: bool = True, per_worker: bool = False,
-                 uniform: Callable[[float, float], float] = random.uniform,
-                 ) -> None:
+    :ivar name: as it is configured
+    :ivar label: what stands before a reason where many are listed
+    :ivar per_worker: whether each worker has to look for itself
+    :ivar state: what is published
+    :ivar watchlist: the probes that it wants
+    """
+
+    state: state_module.ProbeState
+    watchlist: probe_module.Watchlist
+
+    def __init__(self, name: str, label: str = '', *,
+                 per_worker: bool = False) -> None:
         self.name = name
-        self.policy = policy
-        self._label = label
-        self._critical = critical
-        self._per_worker = per_worker
-        self._uniform = uniform
-        self._failures = 0
-        self._successes = 0
-        self._down = False
-        self._passed = False
-        self._started_at: float | None = None
-        self._result: report.Result | None = None
-        self._judged_at = 0.0
-        self._time = 0.0
-        self._latency: float | None = None
-        self._history = history.History()
-        self._given_up = False
-        self._judge_by = math.inf
-        self.due_at = 0.0
-        """When to start the next probe, or while one runs: when to judge
-        that it is overdue."""
-
-    @property
-    def running(self) -> bool:
-        return self._started_at is not None
-
-    @property
-    def settled(self) -> bool:
-        """Whether enough is known to publish.
-
-        A node that was never seen well must not be called well while its
-        first failures are being confirmed, so a critical check settles on
-        its first success or on its ``fall``-th failure.
-        """
-        if self._result is None:
-            return False
-        return self._passed or self._down or not self._critical
-
-    @property
-    def confirming(self) -> bool:
-        """Whether what was found has to be found again before it counts."""
-        return (0 < self._failures and not self._down
-                or 0 < self._successes and self._down)
-
-    @property
-    def status(self) -> Status | None:
-        """None until the first verdict: never run is a state of its own."""
-        if self._result is None:
-            return None
-        if self._down:
-            return Status.FAIL
-        if self._failures:
-            return Status.WARN
-        return self._result.status
-
-    @property
-    def result(self) -> report.Result | None:
-        """The result the status rests on."""
-        return self._result
-
-    @property
-    def stale_at(self) -> float:
-        """When the last verdict is too old to hold."""
-        return self._judged_at + self.policy.ttl
-
-    @property
-    def latency(self) -> float | None:
-        """Of the last answer, in seconds."""
-        return self._latency
-
-    def restore(self, last: report.CheckReport, now: float) -> None:
-        """Go on where another prober left off.
-
-        What it had counted holds as long as its verdict does; what it
-        remembers is kept in any case. The next probe is due at once.
-        """
-        if last.history is not None:
-            self._history = last.history
-        if now >= last.stale_at:
-            return
-        self._down = last.status is Status.FAIL
-        self._passed = last.settled and not self._down
-        self._failures, self._successes = last.fails, last.passes
-        self._result = report.Result(last.status, last.reason, last.detail,
-                                     last.components)
-        self._judged_at, self._time = last.judged_at, last.time
-        self._latency = last.latency
-
-    def hurry(self, now: float) -> None:
-        """Have the next probe at once, if none runs."""
-        if not self.running:
-            self.due_at = min(self.due_at, now)
-
-    def excuse(self, seconds: float) -> None:
-        """Leave out of account time in which a probe could not run."""
-        if self._started_at is not None:
-            self._started_at += seconds
-            self.due_at += seconds
-
-    def started(self, now: float) -> None:
-        self._started_at = now
-        self._given_up = False
-        self.due_at = min(now + self.policy.timeout, self._judge_by)
-        self._judge_by = math.inf
-
-    def finished(self, result: report.Result, now: float,
-                 time: float) -> None:
-        """Take what a probe found.
-
-        A probe that was judged overdue has been counted as a failure
-        already. What it brings in the end can name the fault, but cannot
-        undo the verdict: an answer after the deadline is no answer.
-        """
-        assert self._started_at is not None
-        started_at, self._started_at = self._started_at, None
-        elapsed = now - started_at
-        latency = self._latency = (elapsed if result.latency is None
-                                   else result.latency)
-        late = self._given_up or elapsed >= self.policy.timeout
-        self._history = self._history.probed(
-            result.status is not Status.FAIL and not late, latency, time)
-        if late:
-            if not self._given_up:
-                self._give_up(_no_answer(elapsed), now, time)
-            if result.status is Status.FAIL:
-                self._result = result
-            self._retry_late(now)
-            return
-        if result.status is Status.FAIL:
-            self._fail(result, now, time)
-        else:
-            self._succeed(self._judge_latency(result, latency), now, time)
-        self.due_at = self._next_start(started_at, now)
-
-    def overdue(self, now: float, time: float,
-                reason: str = NO_ANSWER, detail: str = '') -> None:
-        """Count a probe that is still running as a failure.
-
-        Called when ``due_at`` has come. A second probe is not started
-        beside it, but the failure is counted again each time that one
-        would have timed out too: so a hang is found within the same bound
-        as any other fault, and the verdict stays fresh.
-
-        :param reason: what the probe is seen to be waiting for
-        """
-        assert self._started_at is not None
-        running_for = now - self._started_at
-        self._give_up(report.Result.failed(
-            reason, detail or f'still running after {running_for:.1f} s'),
-            now, time)
+        self.label = label
+        self.per_worker = per_worker
 
     def snapshot(self) -> report.CheckReport:
         """The check as it is to be published; it has a verdict."""
-        assert self._result is not None and self.status is not None
-        return report.CheckReport(
-            name=self.name, status=self.status, reason=self._result.reason,
-            detail=self._result.detail, judged_at=self._judged_at,
-            ttl=self.policy.ttl, time=self._time, label=self._label,
-            critical=self._critical, per_worker=self._per_worker,
-            passes=self._successes, fails=self._failures,
-            settled=self._passed or self._down, started_at=self._started_at,
-            due_at=self.due_at, latency=self._latency,
-            components=self._result.components, history=self._history)
+        return self.state.snapshot(self.name, self.label,
+                                   per_worker=self.per_worker)
 
-    def _give_up(self, result: report.Result, now: float,
-                 time: float) -> None:
-        self._given_up = True
-        self._fail(result, now, time)
-        # When a second probe, if there was one, would have timed out too.
-        self.due_at = now + self.policy.retry_interval + self.policy.timeout
+    def restore(self, last: report.CheckReport, now: float) -> None:
+        """Go on where another process left off."""
+        self.state.restore(last, now)
 
-    def _retry_late(self, now: float) -> None:
-        """Make the second probe, when the first one has come back late.
 
-        It is judged no later than it would have been had it started in
-        time, or late answers would stretch the promised bound.
+class Single(Check):
+    """What is known of one probe."""
+
+    def __init__(self, name: str, target: target_module.Target,
+                 policy: policy_module.Policy,
+                 question: target_module.Question | None = None, *,
+                 label: str = '', per_worker: bool = False) -> None:
+        super().__init__(name, label, per_worker=per_worker)
+        self.probe = probe_module.Probe(target, policy, question)
+        self.state = self.probe.state
+        self.watchlist = probe_module.Fixed(self.probe)
+
+
+class Summary(Check):
+    """What many probes mean together.
+
+    It is judged once an interval, and soon after one of them has changed.
+    While some are not settled it waits for them, but not for long.
+
+    :param judge: see :data:`Judge`
+    :param inherit: called with what another process has found last
+    """
+
+    def __init__(self, name: str, watchlist: probe_module.Watchlist,
+                 judge: Judge, policy: policy_module.Policy, *,
+                 label: str = '',
+                 inherit: Callable[[Sequence[report.Component]], None] = (
+                     lambda components: None)) -> None:
+        super().__init__(name, label)
+        self.watchlist = watchlist
+        self.state = state_module.ProbeState(policy)
+        self._judge = judge
+        self._inherit = inherit
+        self._awaited: set[probe_module.Probe] = set()
+        self._until = math.inf
+        self._told_at = -math.inf
+
+    def restore(self, last: report.CheckReport, now: float) -> None:
+        super().restore(last, now)
+        self._inherit(last.components)
+
+    @property
+    def wakes_at(self) -> float:
+        """When it has to be looked at again."""
+        return self._until if self.state.running else self.state.due_at
+
+    def is_ready(self, now: float) -> bool:
+        """Whether it is due, and what it waits for is known."""
+        state = self.state
+        if not state.running:
+            if state.due_at > now:
+                return False
+            self.begin(now)
+        return not self._awaited or now >= self._until
+
+    def begin(self, now: float) -> None:
+        """Begin to wait for all probes that are not settled."""
+        self.state.started(now)
+        self._until = now + self.state.policy.timeout * PATIENCE
+        self._awaited = {one for one in self.watchlist.probes
+                         if not one.state.settled}
+
+    def judge(self, now: float, time: float, spread: float) -> None:
+        """Make of the probes what is published."""
+        # However long it waited, and for whatever: it is not late itself.
+        self.state.started(now)
+        result, final = guard.judge(self.name, self._judge, now)
+        self.state.finished(result, now, time, spread=spread, final=final)
+        self._awaited = set()
+
+    def came(self, probe: probe_module.Probe) -> None:
+        """There is a probe more."""
+        if self.state.running:
+            self._awaited.add(probe)
+
+    def gone(self, probe: probe_module.Probe) -> None:
+        """There is a probe less."""
+        self._awaited.discard(probe)
+
+    def took(self, probe: probe_module.Probe) -> None:
+        """A probe was judged."""
+        if probe.state.settled:
+            self._awaited.discard(probe)
+
+    def tell(self, now: float) -> None:
+        """Something has changed: judge soon, but once a second at most.
+
+        A thousand probes may change in a moment.
         """
-        if self._down:
-            self.due_at = now + self.policy.retry_interval
-        else:
-            self._judge_by = self.due_at
-            self.due_at = max(now, self._judge_by - self.policy.timeout)
+        soon = max(now, self._told_at + 1.0)
+        if not self.state.running and soon < self.state.due_at:
+            self.state.due_at = self._told_at = soon
 
-    def _judge_latency(self, result: report.Result,
-                       latency: float) -> report.Result:
-        if result.status is Status.PASS and (
-                latency > self.policy.slow_threshold):
-            return dataclasses.replace(
-                result, status=Status.WARN, reason=SLOW,
-                detail=f'answered after {latency:.2f} s')
-        return result
-
-    def _fail(self, result: report.Result, now: float, time: float) -> None:
-        before = self.status
-        self._failures += 1
-        self._successes = 0
-        self._down = (self._down or result.confirmed
-                      or self._failures >= self.policy.fall)
-        self._result, self._judged_at, self._time = result, now, time
-        self._history = self._history.failed(self._transition())
-        self._note_change(before)
-
-    def _succeed(self, result: report.Result, now: float,
-                 time: float) -> None:
-        before = self.status
-        self._successes += 1
-        self._failures = 0
-        self._passed = True
-        if result.confirmed or self._successes >= self.policy.rise:
-            self._down = False
-        if not self._down:
-            self._result = result
-        self._judged_at, self._time = now, time
-        self._note_change(before)
-
-    def _note_change(self, before: Status | None) -> None:
-        if self.status is not before:
-            self._history = self._history.changed(self._transition())
-
-    def _transition(self) -> history.Transition:
-        assert self._result is not None and self.status is not None
-        return history.Transition(self._time, self.status,
-                                  self._result.reason, self._result.detail)
-
-    def _next_start(self, started_at: float, now: float) -> float:
-        if self.confirming:
-            return now + self.policy.retry_interval
-        spread = self._uniform(-self.policy.jitter, self.policy.jitter)
-        return max(now, started_at + self.policy.interval * (1 + spread))
-
-
-def _no_answer(latency: float) -> report.Result:
-    return report.Result.failed(NO_ANSWER, f'no answer for {latency:.1f} s')
+    def excuse(self, seconds: float) -> None:
+        """Leave out of account time in which nothing could run."""
+        if self.state.running:
+            self.state.excuse(seconds)
+            self._until += seconds

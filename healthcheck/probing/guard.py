@@ -10,12 +10,14 @@ no plugin vouches for may hold a secret, so only its type is passed on.
 from __future__ import annotations
 
 from collections.abc import Callable
+from collections.abc import Sequence
 from typing import Any
 
 from oslo_log import log as logging
 
-from healthcheck.probing import check
 from healthcheck.probing import intake
+from healthcheck.probing import state
+from healthcheck.probing import target as target_module
 from healthcheck.reports import lines
 from healthcheck.reports import report
 
@@ -27,27 +29,40 @@ PROBE_ERROR = 'PROBE ERROR'
 _MAX_LABEL = 60
 
 
-def probe_once(name: str, probe: Callable[[], object]) -> report.Result:
-    """What a probe finds, or that it is at fault itself; raises nothing."""
+def visit(target: target_module.Target,
+          questions: Sequence[target_module.Question] = (),
+          ) -> target_module.Findings:
+    """What a target finds, or that it is at fault itself; raises nothing."""
     try:
-        found = probe()
+        found = target.probe(questions)
         try:
-            return intake.result(found)
+            return intake.findings(found)
         except intake.Refused as exc:
             fault = f'returned {exc}'
     except BaseException as exc:
         fault = f'raised {lines.kind_of(exc)}'
-    return report.Result.failed(PROBE_ERROR, f'{name} {fault}')
+    return target_module.Findings(report.Result.failed(
+        PROBE_ERROR, f'{target.name} {fault}'))
 
 
-def why_overdue(name: str, overdue: Callable[[], object]) -> tuple[str, str]:
-    """(reason, detail) as a probe has it, if it can say; raises nothing."""
+def judge(name: str, act: Callable[[float], tuple[report.Result, bool]],
+          now: float) -> tuple[report.Result, bool]:
+    """What a check makes of its probes; raises nothing."""
     try:
-        return intake.why(overdue())
+        return act(now)
     except BaseException as exc:
-        LOG.debug('%s could not say why it is overdue: %s', name,
+        return report.Result.failed(
+            PROBE_ERROR, f'{name} raised {lines.kind_of(exc)}'), False
+
+
+def why_overdue(target: target_module.Target) -> tuple[str, str]:
+    """(reason, detail) as a target has it, if it can say; raises nothing."""
+    try:
+        return intake.why(target.overdue())
+    except BaseException as exc:
+        LOG.debug('%s could not say why it is overdue: %s', target.name,
                   lines.kind_of(exc))
-        return check.NO_ANSWER, ''
+        return state.NO_ANSWER, ''
 
 
 def switch(name: str, ask: Callable[[Any], object]) -> Callable[[Any], str]:
@@ -93,15 +108,14 @@ class _Complaints:
                          'kind': lines.kind_of(exc)})
 
 
-class Guarded:
+class Guarded(target_module.Target):
     """A plugin, with everything that it may do to its callers taken out.
 
-    What a monitor and an engine run is one of these. What the plugin says of
-    itself is read once, here; of what its methods raise, the log has one line
-    for each method.
+    What the plugin says of itself is read once, here.
 
     :param name: of the check, as it is configured
-    :param plugin: has what ``runner.Probe`` has
+    :param plugin: has ``probe``, ``overdue``, ``close``, ``label`` and
+        ``per_worker``, see :class:`healthcheck.plugins.base.ProbePlugin`
     :raises BaseException: what the plugin raises when it is read
     """
 
@@ -113,68 +127,34 @@ class Guarded:
         self.label = lines.one(label, _MAX_LABEL)
         self.per_worker = bool(plugin.per_worker)
         self._plugin = plugin
-        self._news: Callable[[], None] = lambda: None
         self._complaints = _Complaints(name)
 
-    def probe(self) -> report.Result:
-        return probe_once(self.name, lambda: self._plugin.probe())
+    def probe(self, questions: Sequence[target_module.Question] = (),
+              ) -> target_module.Findings:
+        return target_module.Findings(self._plugin.probe())
 
     def overdue(self) -> tuple[str, str]:
-        return why_overdue(self.name, lambda: self._plugin.overdue())
-
-    def hurry(self) -> None:
-        self._call('hurry', lambda: self._plugin.hurry())
-
-    def restore(self, last: report.CheckReport) -> None:
-        self._call('restore', lambda: self._plugin.restore(last))
+        found: tuple[str, str] = self._plugin.overdue()
+        return found
 
     def close(self) -> None:
-        self._call('close', lambda: self._plugin.close())
-
-    @property
-    def news(self) -> Callable[[], None]:
-        return self._news
-
-    @news.setter
-    def news(self, news: Callable[[], None]) -> None:
-        self._news = news
-        self._call('news', lambda: setattr(self._plugin, 'news', news))
-
-    def _call(self, what: str, act: Callable[[], object]) -> None:
         try:
-            act()
+            self._plugin.close()
         except BaseException as exc:
-            self._complaints.add(what, exc)
+            self._complaints.add('close', exc)
 
 
-class Plain:
-    """A probe that finds something, and has no more to say and to hear."""
-
-    label = ''
-    per_worker = False
-    news: Callable[[], None]
-
-    def __init__(self, probe: Callable[[], report.Result]) -> None:
-        self.probe = probe
-
-    def overdue(self) -> tuple[str, str]:
-        return check.NO_ANSWER, ''
-
-    def hurry(self) -> None:
-        """Do nothing."""
-
-    def restore(self, last: report.CheckReport) -> None:
-        """Do nothing."""
-
-    def close(self) -> None:
-        """Do nothing."""
-
-
-def unusable(name: str, exc: BaseException) -> Guarded:
-    """What answers for a plugin that could not be made, and fails.
+class NotMade(target_module.Target):
+    """Stands for a plugin that could not be made, and fails.
 
     It could be made when the service was loaded; this is another process.
     """
-    found = report.Result.failed(
-        PROBE_ERROR, f'{name} could not be made: {lines.kind_of(exc)}')
-    return Guarded(name, Plain(lambda: found))
+
+    def __init__(self, name: str, exc: BaseException) -> None:
+        self.name = name
+        self._found = report.Result.failed(
+            PROBE_ERROR, f'{name} could not be made: {lines.kind_of(exc)}')
+
+    def probe(self, questions: Sequence[target_module.Question] = (),
+              ) -> target_module.Findings:
+        return target_module.Findings(self._found)

@@ -13,6 +13,7 @@ import itertools
 import math
 from typing import Any
 
+from healthcheck.probing import target
 from healthcheck.reports import lines
 from healthcheck.reports import report
 
@@ -53,8 +54,21 @@ def result(given: Any) -> Result:
     return Result(
         status, _reason('a Result', given, status),
         _text('a Result', 'detail', given.detail, MAX_DETAIL),
-        _components(given.components), bool(given.confirmed),
+        _components(given.components),
         _seconds('a Result', 'latency', given.latency, _MAX_LATENCY))
+
+
+def findings(given: Any) -> target.Findings:
+    """The same findings, each result in exact types.
+
+    :raises Refused: with what is wrong
+    :raises BaseException: what a sub-class raises when it is read
+    """
+    if type(given) is not target.Findings:
+        raise Refused(f'{_kind(given)}, not Findings')
+    return target.Findings(result(given.result), {
+        question: target.Answer(result(answer.result), answer.value)
+        for question, answer in given.answers.items()})
 
 
 def why(given: Any) -> tuple[str, str]:

@@ -8,29 +8,30 @@ from collections.abc import Callable
 import threading
 import time as time_module
 
-from healthcheck.probing import monitor
+from healthcheck.probing import scheduler
 from healthcheck.reports import report
 
 _TICK = 1.0
 """The longest time, in seconds, between two signs of life."""
 
-MakeMonitor = Callable[[Callable[[report.Report], None]], monitor.Monitor]
+MakeScheduler = Callable[[Callable[[report.Report], None]],
+                         scheduler.Scheduler]
 
 
 class Prober:
-    """Runs a monitor and keeps its last report.
+    """Runs a scheduler and keeps its last report.
 
-    :param make_monitor: makes the monitor, from what takes its reports
+    :param make_scheduler: makes the scheduler, from what takes its reports
     :param show: called with each report
     :param clock: monotonic seconds
     :ivar alive_at: when its thread was last seen to run, in monotonic
         seconds
     """
 
-    def __init__(self, make_monitor: MakeMonitor,
+    def __init__(self, make_scheduler: MakeScheduler,
                  show: Callable[[report.Report], None],
                  clock: Callable[[], float] = time_module.monotonic) -> None:
-        self._monitor = make_monitor(self._publish)
+        self._scheduler = make_scheduler(self._publish)
         self._show = show
         self._clock = clock
         self._stopping = threading.Event()
@@ -39,15 +40,13 @@ class Prober:
 
     def run(self) -> None:
         """Do what is to be done, until :meth:`stop` is called."""
-        self._monitor.run(self._goes_on, _TICK)
+        self._scheduler.run(self._goes_on, _TICK)
+        self._scheduler.close()
 
-    def stop(self) -> list[threading.Thread]:
-        """End :meth:`run`.
-
-        :return: the threads that end now
-        """
+    def stop(self) -> None:
+        """End :meth:`run`."""
         self._stopping.set()
-        return self._monitor.stop()
+        self._scheduler.stop()
 
     @property
     def shared(self) -> bool:
@@ -60,13 +59,13 @@ class Prober:
 
     def refresh(self) -> None:
         """Have everything probed now."""
-        self._monitor.refresh()
+        self._scheduler.refresh()
 
     def _goes_on(self) -> bool:
         self.alive_at = self._clock()
         return not self._stopping.is_set()
 
     def _publish(self, found: report.Report) -> None:
-        """Take a report of this process's monitor."""
+        """Take a report of this process's scheduler."""
         self._found = found
         self._show(found)

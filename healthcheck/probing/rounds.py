@@ -1,21 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
 
-"""A round: everything probed once more, because somebody asked for it."""
+"""A round: every target visited once more, because somebody asked for it."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable
+from collections.abc import Mapping
 import math
 
-from healthcheck.probing import check
-
 SHARED_FOR = 1.0
-"""Seconds for which a round answers whoever asks: there is at most one in
-that time, however many ask."""
+"""Seconds for which a round answers everybody who asks: there is at most one
+in that time, however many ask."""
 
 
 class Round:
-    """Which probes a round still waits for. Owned by the scheduler.
+    """Which visits a round still waits for. Owned by the scheduler.
 
     :param timeout: seconds after which it waits no more
     :ivar refreshed_at: when the last round that is over began
@@ -25,31 +24,47 @@ class Round:
     def __init__(self, timeout: float) -> None:
         self._timeout = timeout
         self._began_at = -math.inf
-        self._awaited: dict[check.Check, int] = {}
+        self._awaited: dict[Hashable, int] = {}
         self.refreshed_at: float | None = None
         self.ends_at = math.inf
 
-    def begin(self, now: float, checks: Sequence[check.Check]) -> bool:
-        """Begin a round; False if the last one is still good enough."""
+    def begin(self, now: float, running: Mapping[Hashable, bool]) -> bool:
+        """Begin a round; False if the last one is still good enough.
+
+        :param running: all that there is to visit, and whether there is a
+            visit now
+        """
         if now - self._began_at < SHARED_FOR:
             return False
         self._began_at = now
         self.ends_at = now + self._timeout
-        # A probe that runs already may have passed the place of which the
-        # caller wants to know: it is followed by another one.
-        self._awaited = {one: 1 + one.running for one in checks}
+        # A visit that goes on may have passed the place of which the caller
+        # wants to know: another one follows it.
+        self._awaited = {one: 1 + visited
+                         for one, visited in running.items()}
         return True
 
-    def finished(self, one: check.Check) -> None:
-        """A probe of the check has come back."""
-        if one in self._awaited:
-            self._awaited[one] -= 1
-            if not self._awaited[one]:
-                del self._awaited[one]
+    def came(self, one: Hashable, visited: bool = False) -> None:
+        """There is one more to visit, or more to find out on a visit.
 
-    def awaits(self, one: check.Check) -> bool:
-        """Whether the check has to be probed again."""
-        return one in self._awaited
+        :param visited: whether there is a visit now, which is not for it
+        """
+        if self.ends_at < math.inf:
+            self._awaited[one] = max(self._awaited.get(one, 0), 1 + visited)
+
+    def gone(self, one: Hashable | None) -> None:
+        """There is one less; None for none."""
+        self._awaited.pop(one, None)
+
+    def finished(self, one: Hashable) -> bool:
+        """A visit is over; True if another one has to follow."""
+        if one not in self._awaited:
+            return False
+        self._awaited[one] -= 1
+        if self._awaited[one]:
+            return True
+        del self._awaited[one]
+        return False
 
     def is_over(self, now: float) -> bool:
         """True once: when the round has ended."""

@@ -53,8 +53,6 @@ class Result:
     :param reason: short and fixed, fit for an anonymous caller
     :param detail: for admins and logs only; its maker redacts it
     :param components: the parts of the check
-    :param confirmed: whether the probe has already repeated this result as
-        often as ``fall`` and ``rise`` ask
     :param latency: seconds that the backend took to answer; None: the
         duration of the probe
     """
@@ -63,7 +61,6 @@ class Result:
     reason: str = OK
     detail: str = ''
     components: tuple[Component, ...] = ()
-    confirmed: bool = False
     latency: float | None = None
 
     @classmethod
@@ -71,9 +68,8 @@ class Result:
         return cls(Status.PASS)
 
     @classmethod
-    def failed(cls, reason: str, detail: str = '', *,
-               confirmed: bool = False) -> Result:
-        return cls(Status.FAIL, reason, detail, confirmed=confirmed)
+    def failed(cls, reason: str, detail: str = '') -> Result:
+        return cls(Status.FAIL, reason, detail)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

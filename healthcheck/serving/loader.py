@@ -36,7 +36,7 @@ _LAST_DELAY = 60.0
 _SHAPE = re.compile(r'([A-Za-z_][\w.]*):([A-Za-z_][\w.]*)(\(\))?')
 
 
-class Target:
+class ImportPath:
     """An import path: ``module:attribute`` or ``module:factory()``.
 
     :param text: the import path
@@ -122,7 +122,7 @@ class Loader:
     :ivar application: None until it is loaded
     """
 
-    def __init__(self, target: Target, redact: Callable[[str], str], *,
+    def __init__(self, target: ImportPath, redact: Callable[[str], str], *,
                  clock: Callable[[], float] = time.monotonic,
                  uniform: Callable[[float, float], float] =
                  random.SystemRandom().uniform) -> None:

@@ -31,7 +31,9 @@ from healthcheck.config import views
 from healthcheck import exceptions
 from healthcheck import middleware
 from healthcheck.plugins import backends
-from healthcheck.probing import guard
+from healthcheck.plugins import base
+from healthcheck.probing import scheduler
+from healthcheck.reports import changes
 from healthcheck.reports import report
 from healthcheck.serving import loader
 
@@ -73,7 +75,8 @@ class Application:
     :raises healthcheck.exceptions.ConfigError: with all problems
     """
 
-    def __init__(self, target: loader.Target, conf: cfg.ConfigOpts) -> None:
+    def __init__(self, target: loader.ImportPath,
+                 conf: cfg.ConfigOpts) -> None:
         target.find()
         with _native_threads():
             self._door = middleware.Healthcheck(
@@ -155,7 +158,7 @@ def from_environment(variables: Mapping[str, str]) -> Application:
             f'{_APP} is not set: healthcheck.wsgi wraps the WSGI application '
             f'of that import path (for example '
             f'{_APP}=nova.wsgi.osapi_compute:application)'])
-    target = loader.Target(text, _APP)
+    target = loader.ImportPath(text, _APP)
     return Application(target, _read_conf(
         variables.get(_PROJECT) or target.package,
         _paths(variables.get(_FILES)), _paths(variables.get(_DIRS))))
@@ -272,27 +275,31 @@ def _end(child: int) -> None:
 
 
 def _look(conf: cfg.ConfigOpts, timeout: float) -> bool:
-    """Probe each critical check once, all at the same time."""
+    """Whether each critical check passes at its first probe."""
     view = views.View(conf, {})
-    found: queue.Queue[tuple[str, report.Result]] = queue.Queue()
-    probes = [probe for probe in backends.Backends(view).make_probes(0)
-              if probe.name not in view.settings.noncritical]
-
-    def look(probe: guard.Guarded) -> None:
-        found.put((probe.name, probe.probe()))
-    for probe in probes:
-        threading.Thread(target=look, args=(probe,), daemon=True).start()
+    settings = view.settings
+    found: queue.Queue[changes.StateChange] = queue.Queue()
+    checks = {check.name: check
+              for check in backends.Backends(view).make_checks(0)
+              if check.name not in settings.noncritical}
+    if not checks:
+        return True
+    probing = scheduler.Scheduler(
+        list(checks.values()), base.policy_of(settings), lambda report: None,
+        workers=settings.cells_workers, changed=found.put)
+    threading.Thread(target=probing.run, daemon=True).start()
     deadline = time.monotonic() + timeout
-    missing = {probe.name for probe in probes}
+    missing = set(checks)
     try:
         while missing:
-            name, result = found.get(
-                timeout=max(0.0, deadline - time.monotonic()))
-            missing.discard(name)
-            if result.status is report.Status.FAIL:
+            change = found.get(timeout=max(0.0, deadline - time.monotonic()))
+            missing.discard(change.check)
+            # A first failure is a warning that has to be confirmed.
+            if change.after is report.Status.FAIL or (
+                    not checks[change.check].state.settled):
                 LOG.warning('Healthcheck %(check)s: %(reason)s (%(detail)s)',
-                            {'check': name, 'reason': result.reason,
-                             'detail': result.detail})
+                            {'check': change.check, 'reason': change.reason,
+                             'detail': change.detail})
                 return False
     except queue.Empty:
         LOG.warning('Healthcheck %s: no answer within %g s',

@@ -5,18 +5,28 @@
 from __future__ import annotations
 
 import abc
+from collections.abc import Sequence
 import time
 
+from healthcheck.probing import target as target_module
 from healthcheck.reports import report
 from healthcheck.targets import failures
 from healthcheck.targets import wire
 
 
-class Connected(abc.ABC):
-    """Keeps one connection, and replaces it when it breaks.
+BOUND = 0.8
+"""The part of a check's ``timeout`` that a driver may wait: so the thread
+comes back by itself, and with a reason."""
 
-    It is made while the service loads, perhaps in a process that forks
-    later: it must open nothing before the first :meth:`probe`.
+
+# What can be the fault of the host that asks.
+_UNHEARD = frozenset((
+    failures.CONNECTION_LOST, failures.CONNECTION_REFUSED, failures.FAILED,
+    failures.NO_ANSWER, failures.UNKNOWN_HOST, failures.UNREACHABLE))
+
+
+class Connected(target_module.Target):
+    """Keeps one connection, and replaces it when it breaks.
 
     :ivar bound: seconds that the driver may wait in one attempt
     :ivar wire: follows the connection's socket, where it has to be cut from
@@ -36,6 +46,16 @@ class Connected(abc.ABC):
     def ask(self) -> report.Result:
         """Connect, if need be, and look at the backend once."""
 
+    def put(self, question: target_module.Question) -> target_module.Answer:
+        """Ask for more, after :meth:`ask` has found the backend well.
+
+        :raises Exception: what the question raises
+        """
+        raise NotImplementedError(f'{type(self).__name__} has no questions')
+
+    def rest(self) -> None:
+        """Leave nothing open but the connection, until the next visit."""
+
     @abc.abstractmethod
     def drop(self) -> None:
         """Let the connection go, broken as it is. It must not raise."""
@@ -49,45 +69,82 @@ class Connected(abc.ABC):
         """An exception of :meth:`ask` for admins, without secrets."""
 
     def lost(self, exc: BaseException) -> bool:
-        """Whether an exception of :meth:`ask` means a lost connection.
+        """Whether an exception of :meth:`ask` can mean a lost connection.
 
-        Asked only of a connection that an earlier probe has used.
+        It means one only if an earlier visit, or statement, has used it.
         """
         return self.reason(exc) == failures.CONNECTION_LOST
 
-    def probe(self) -> report.Result:
-        """Look at the backend once; one thread at a time."""
+    def probe(self, questions: Sequence[target_module.Question] = (),
+              ) -> target_module.Findings:
         kept = self.connected
-        result, again = self._attempt(kept)
+        found, again = self._attempt(kept, questions)
         if again:
             # A connection that was closed while nobody looked says nothing
             # about the backend as it is now.
-            result, _ = self._attempt(kept=False)
-        return result
+            found, _ = self._attempt(False, questions)
+        return found
 
     def overdue(self) -> tuple[str, str]:
-        """(reason, detail) of a probe that has not come back in time.
-
-        Called in another thread while :meth:`probe` runs. It does not block,
-        and ends what the probe waits for, where that can be done.
-        """
+        """Cut off what the probe waits for, where that can be done."""
         self.wire.cut()
         return failures.NO_ANSWER, ''
 
+    def answered(self, result: report.Result) -> bool:
+        return result.reason not in _UNHEARD
+
     def close(self) -> None:
-        """Give back what :meth:`probe` has opened."""
         self.drop()
 
-    def _attempt(self, kept: bool) -> tuple[report.Result, bool]:
+    def _attempt(self, kept: bool,
+                 questions: Sequence[target_module.Question],
+                 ) -> tuple[target_module.Findings, bool]:
         """What was found, and whether a new connection may find another."""
         started_at = time.monotonic()
         try:
-            return self.ask(), False
+            result = self.ask()
+            answers = {}
+            if result.status is not report.Status.FAIL:
+                answers = self._put_all(questions)
+            self.rest()
+            return target_module.Findings(result, answers), False
         except Exception as exc:
-            elapsed = time.monotonic() - started_at
-            self.drop()
-            reason = failures.unless_timed_out(self.reason(exc), elapsed,
-                                               self.bound)
-            # What has used up its time has none left for another attempt.
-            again = kept and reason != failures.NO_ANSWER and self.lost(exc)
-            return report.Result.failed(reason, self.describe(exc)), again
+            result, lost = self._failed(exc, started_at)
+            return target_module.Findings(result), kept and lost
+
+    def _put_all(self, questions: Sequence[target_module.Question],
+                 ) -> dict[target_module.Question, target_module.Answer]:
+        """:raises Exception: if the connection is lost"""
+        answers: dict[target_module.Question, target_module.Answer] = {}
+        for question in questions:
+            started_at = time.monotonic()
+            try:
+                if not self.connected:
+                    self.ask()
+                answers[question] = self.put(question)
+            except Exception as exc:
+                # The backend is well, and refuses this. The connection may
+                # be of no use after an error.
+                result, lost = self._failed(exc, started_at)
+                if lost:
+                    raise
+                answers[question] = target_module.Answer(result)
+                if result.reason == failures.NO_ANSWER:
+                    # There is no time left for the others.
+                    return dict.fromkeys(
+                        questions, answers[question]) | answers
+        return answers
+
+    def _failed(self, exc: Exception,
+                started_at: float) -> tuple[report.Result, bool]:
+        """What failed, and whether the connection was lost before.
+
+        What has used up its time has none left for another attempt, so that
+        is no lost connection.
+        """
+        elapsed = time.monotonic() - started_at
+        self.drop()
+        reason = failures.unless_timed_out(self.reason(exc), elapsed,
+                                           self.bound)
+        lost = reason != failures.NO_ANSWER and self.lost(exc)
+        return report.Result.failed(reason, self.describe(exc)), lost

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Hashable
 
 import sqlalchemy
 from sqlalchemy import engine
@@ -14,14 +14,11 @@ from sqlalchemy import pool
 
 from healthcheck.config import redact
 from healthcheck import exceptions
+from healthcheck.probing import target as target_module
 from healthcheck.reports import report
 from healthcheck.targets import connected
 from healthcheck.targets import dialects
 from healthcheck.targets import failures
-
-BOUND = 0.8
-"""The fraction of a check's timeout that a driver may wait. So the thread
-comes back by itself, and with a reason."""
 
 
 class DatabaseTarget(connected.Connected):
@@ -34,23 +31,19 @@ class DatabaseTarget(connected.Connected):
     :param option: the URL's option, for an error
     :param bound: seconds that a connect, a read or a statement may take
     :param tolerance: faults that are accepted
-    :param also: called with the connection after each successful probe. Its
-        statements are bounded like the probe's, and rolled back. An exception
-        fails the probe.
-    :ivar also: the same; it may be set at any time
     :raises exceptions.ConfigError: without the URL, which is secret
     """
 
     def __init__(self, url_text: str, *, option: str, bound: float,
-                 tolerance: dialects.Tolerance,
-                 also: Callable[[sqlalchemy.Connection], None] | None = None,
-                 ) -> None:
+                 tolerance: dialects.Tolerance) -> None:
         super().__init__(bound)
-        self.also = also
+        self.name = option
         self._tolerance = tolerance
         self._redact = redact.Redactor(url_text)
         self._connection: sqlalchemy.Connection | None = None
         url = _parse(option, url_text)
+        self.hosts = frozenset(filter(None, (url.host or '').split(',')))
+        self._key = ('database', url.render_as_string(hide_password=False))
         self._dialect = dialects.of(url, bound)
         try:
             self._sa_engine = sqlalchemy.create_engine(
@@ -82,6 +75,10 @@ class DatabaseTarget(connected.Connected):
                 *args, **kwargs))
 
     @property
+    def key(self) -> Hashable:
+        return self._key
+
+    @property
     def connected(self) -> bool:
         return self._connection is not None
 
@@ -93,16 +90,20 @@ class DatabaseTarget(connected.Connected):
             self._connection = self._sa_engine.connect()
             self.wire.follow(self._dialect.descriptor(
                 self._connection.connection.dbapi_connection))
-        result = self._dialect.ask(self._connection, self._tolerance)
-        if self.also is not None and result.status is not report.Status.FAIL:
-            self.also(self._connection)
+        return self._dialect.ask(self._connection, self._tolerance)
+
+    def put(self, question: target_module.Question) -> target_module.Answer:
+        return question.ask(self._connection)
+
+    def rest(self) -> None:
+        if self._connection is None:
+            return
         if self._dialect.keeps_connection:
             # End the transaction that SQLAlchemy began by itself: none stays
             # open between two probes.
             self._connection.rollback()
         else:
             self.drop()
-        return result
 
     def drop(self) -> None:
         connection, self._connection = self._connection, None

@@ -60,10 +60,6 @@ class MySQL(dialects.Dialect):
 
     def ask(self, connection: sqlalchemy.Connection,
             tolerance: dialects.Tolerance) -> Result:
-        if not getattr(connection.dialect, 'is_mariadb', False):
-            # MySQL keeps what is in its information_schema in InnoDB, so the
-            # statement may begin a transaction in the server.
-            statements.begin(connection)
         variables = self._variables(connection)
         if variables.get('wsrep_on') == 'ON' and variables.get(
                 'wsrep_provider', 'none') not in ('', 'none'):
@@ -87,21 +83,22 @@ class MySQL(dialects.Dialect):
 
         :raises sqlalchemy.exc.DBAPIError: also if the schema is gone
         """
-        name = self.url.database
-        if not name:
-            return _pairs(connection, _VARIABLES)
         # SHOW needs no schema, and would not miss one that is gone.
-        text = name.replace('\\', r'\\').replace("'", "''")
-        variables = _pairs(connection, (
-            f'{_VARIABLES} AND EXISTS (SELECT 1 FROM information_schema'
-            f".schemata WHERE schema_name = '{text}')"))
-        if not variables:
-            # The server knows why. It may also know the schema by another
-            # spelling, or not list it.
+        name = self.url.database
+        variables: dict[str, str] = {}
+        if name and getattr(connection.dialect, 'is_mariadb', False):
+            # In one statement where it is known to work. There it begins no
+            # transaction in the server.
+            text = name.replace('\\', r'\\').replace("'", "''")
+            variables = _pairs(connection, (
+                f'{_VARIABLES} AND EXISTS (SELECT 1 FROM information_schema'
+                f".schemata WHERE schema_name = '{text}')"))
+        if name and not variables:
+            # The server knows why it is not there. It may also know the
+            # schema by another spelling, or not list it.
             quoted = name.replace('`', '``').replace('%', '%%')
             connection.exec_driver_sql(f'USE `{quoted}`')
-            variables = _pairs(connection, _VARIABLES)
-        return variables
+        return variables or _pairs(connection, _VARIABLES)
 
     def _ask_galera(self, connection: sqlalchemy.Connection,
                     variables: Mapping[str, str],

@@ -10,6 +10,7 @@ behind: it costs about a millisecond and no queue.
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from collections.abc import Sequence
 from typing import Any
 
@@ -26,7 +27,6 @@ from healthcheck.targets import held
 from healthcheck.targets import transport_url
 
 BLOCKED = 'BLOCKED BY BROKER'
-BAD_URL = failures.BAD_URL
 
 TOPIC = 'healthcheck.nobody'
 
@@ -63,14 +63,21 @@ class QueueTarget(connected.Connected):
     def __init__(self, service: cfg.ConfigOpts, url_text: str, *,
                  option: str, bound: float) -> None:
         super().__init__(bound)
+        self.name = option
         self._service = service
         self._redact = redact.Redactor(url_text)
         self._url = _parse(service, option, url_text)
+        self.hosts = frozenset(host.hostname for host in self._url.hosts
+                               if host.hostname)
         self._slash = transport_url.slash(self._url)
         self._hosts = max(1, len(self._url.hosts))
         self._client: Any = None
         self._files: Sequence[str | None] = ()
         self._hold = held.Hold(self.wire)
+
+    @property
+    def key(self) -> Hashable:
+        return 'message queue', str(self._url)
 
     @property
     def connected(self) -> bool:
@@ -129,17 +136,17 @@ class QueueTarget(connected.Connected):
         if self._slash and (network == failures.UNKNOWN_HOST
                             or network is None
                             and isinstance(exc, ValueError)):
-            return BAD_URL
+            return failures.BAD_URL
         return (network or broker_replies.reason(exc)
                 or failures.text_reason(exc, _PHRASES)
-                or (BAD_URL if isinstance(exc, ValueError)
+                or (failures.BAD_URL if isinstance(exc, ValueError)
                     else failures.FAILED))
 
     def describe(self, exc: BaseException) -> str:
         where = ','.join(f'{host.hostname}:{host.port or 5672}'
                          for host in self._url.hosts)
         reason = self.reason(exc)
-        if reason == BAD_URL:
+        if reason == failures.BAD_URL:
             # kombu's text contains part of the password.
             return f'{where}: oslo.messaging gives its driver the URL ' \
                    f'with the slash in {self._slash} not encoded' if (

@@ -25,7 +25,7 @@ from oslo_config import cfg
 
 import healthcheck
 from healthcheck.answers import render
-from healthcheck.probing import check
+from healthcheck.probing import policy
 from healthcheck.reports import report
 from tests.functional import stalls
 
@@ -79,9 +79,9 @@ class Service:
         else:
             self.app = healthcheck.Healthcheck(self._below, conf)
         self.names = backends
-        fields = {field.name for field in dataclasses.fields(check.Policy)}
-        self.policy = check.Policy(**{key: value for key, value
-                                      in settings.items() if key in fields})
+        fields = {field.name for field in dataclasses.fields(policy.Policy)}
+        self.policy = policy.Policy(**{key: value for key, value
+                                       in settings.items() if key in fields})
         self.seconds: list[float] = []
         self.history: list[Answer] = []
         """The answers to ``/healthcheck``, the same ones in a row once."""

@@ -16,6 +16,7 @@ import dataclasses
 import pytest
 import sqlalchemy
 
+from healthcheck.probing import target as target_module
 from healthcheck.reports import report
 from healthcheck.targets import database_target
 from healthcheck.targets import dialects
@@ -89,16 +90,18 @@ class TestEndsInBetween:
 
     def probe(self, database: Database, port: int,
               end: Callable[[], None]) -> None:
-        seen: list[bool] = []
+        question = target_module.Question(
+            lambda connection: target_module.Answer(
+                report.Result.ok(), is_encrypted(connection)))
+        expected = target_module.Findings(report.Result.ok(), {
+            question: target_module.Answer(
+                report.Result.ok(), bool(database.options))})
         with target_of(database, port) as target:
-            target.also = lambda connection: seen.append(
-                is_encrypted(connection))
             for _ in range(3):
-                assert target.probe() == report.Result.ok()
+                assert target.probe([question]) == expected
                 assert target.connected
                 end()
-            assert target.probe() == report.Result.ok()
-        assert seen == [bool(database.options)] * 4
+            assert target.probe([question]) == expected
 
     def test_closed_by_a_balancer(self, database: Database) -> None:
         with encrypted.Balancer(database.server.port) as balancer:
@@ -143,25 +146,25 @@ class TestStaysAway:
 
     def test_down(self, database: Database) -> None:
         with target_of(database) as target:
-            assert target.probe() == report.Result.ok()
+            assert target.probe().result == report.Result.ok()
             database.server.stop()
             for _ in range(2):
-                assert target.probe().reason == 'CONNECTION REFUSED'
+                assert target.probe().result.reason == 'CONNECTION REFUSED'
 
     def test_no_server_behind_the_balancer(self, database: Database) -> None:
         with encrypted.Balancer(database.server.port) as balancer, \
                 target_of(database, balancer.port) as target:
-            assert target.probe() == report.Result.ok()
+            assert target.probe().result == report.Result.ok()
             database.server.stop()
             for _ in range(2):
-                assert target.probe().reason == 'CONNECTION LOST'
+                assert target.probe().result.reason == 'CONNECTION LOST'
 
     def test_login(self, database: Database) -> None:
         with target_of(database) as target:
-            assert target.probe() == report.Result.ok()
+            assert target.probe().result == report.Result.ok()
             database.server.set_password(database.user, 'another')
             database.server.disconnect_user(database.user)
-            assert target.probe().reason == 'LOGIN REFUSED'
+            assert target.probe().result.reason == 'LOGIN REFUSED'
 
 
 def test_a_balancer_whose_timeout_is_shorter_than_the_interval(

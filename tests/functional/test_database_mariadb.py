@@ -11,6 +11,7 @@ import pymysql
 import pytest
 import sqlalchemy
 
+from healthcheck.probing import target as target_module
 from healthcheck.reports import report
 from healthcheck.targets import database_target
 from healthcheck.targets import dialects
@@ -158,11 +159,14 @@ def _probed(database: databases.Database,
             statement: str = 'DO 1') -> report.Result:
     target = database_target.DatabaseTarget(
         database.url(), option='o', bound=3.0,
-        tolerance=dialects.Tolerance(),
-        also=lambda connection: _execute(connection, statement))
+        tolerance=dialects.Tolerance())
+    question = target_module.Question(
+        lambda connection: _execute(connection, statement))
     with contextlib.closing(target):
-        return target.probe()
+        return target.probe([question]).answer(question).result
 
 
-def _execute(connection: sqlalchemy.Connection, statement: str) -> None:
+def _execute(connection: sqlalchemy.Connection,
+             statement: str) -> target_module.Answer:
     connection.exec_driver_sql(statement)
+    return target_module.Answer(report.Result.ok())

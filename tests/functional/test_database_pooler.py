@@ -40,35 +40,35 @@ def test_ends_in_between(database: databases.Database) -> None:
     with pooler(database) as bouncer, \
             target_of(database, bouncer.port) as target:
         for _ in range(2):
-            assert target.probe() == report.Result.ok()
+            assert target.probe().result == report.Result.ok()
             bouncer.restart()
-        assert target.probe() == report.Result.ok()
+        assert target.probe().result == report.Result.ok()
         # The pooler's own connection, behind ours.
         database.server.disconnect_user(database.user)
-        assert target.probe() == report.Result.ok()
+        assert target.probe().result == report.Result.ok()
 
 
 def test_no_such_database(database: databases.Database) -> None:
     other = dataclasses.replace(database, name='zother7')
     with pooler(database) as bouncer, \
             target_of(other, bouncer.port) as target:
-        assert target.probe().reason == 'NO SUCH DATABASE'
+        assert target.probe().result.reason == 'NO SUCH DATABASE'
 
 
 def test_database_dropped(database: databases.Database) -> None:
     with pooler(database) as bouncer, \
             target_of(database, bouncer.port) as target:
         database.server.drop_database(database.name)
-        assert target.probe().reason == 'NO SUCH DATABASE'
+        assert target.probe().result.reason == 'NO SUCH DATABASE'
 
 
 def test_disabled(database: databases.Database) -> None:
     with pooler(database) as bouncer, \
             target_of(database, bouncer.port) as target:
         bouncer.tell(f'DISABLE {database.name}')
-        assert target.probe().reason == 'NO SUCH DATABASE'
+        assert target.probe().result.reason == 'NO SUCH DATABASE'
         bouncer.tell(f'ENABLE {database.name}')
-        assert target.probe() == report.Result.ok()
+        assert target.probe().result == report.Result.ok()
 
 
 @pytest.mark.parametrize('user', ['zuser7', 'zother7'])
@@ -76,14 +76,14 @@ def test_login(database: databases.Database, user: str) -> None:
     other = dataclasses.replace(database, user=user, password='another')
     with pooler(database) as bouncer, \
             target_of(other, bouncer.port) as target:
-        assert target.probe().reason == 'LOGIN REFUSED'
+        assert target.probe().result.reason == 'LOGIN REFUSED'
 
 
 def test_login_of_the_pooler(database: databases.Database) -> None:
     database.server.set_password(database.user, 'another')
     with pooler(database) as bouncer, \
             target_of(database, bouncer.port) as target:
-        assert target.probe().reason == 'LOGIN REFUSED'
+        assert target.probe().result.reason == 'LOGIN REFUSED'
 
 
 def test_too_many_connections(database: databases.Database) -> None:
@@ -92,15 +92,15 @@ def test_too_many_connections(database: databases.Database) -> None:
         with contextlib.closing(psycopg2.connect(
                 host=bouncer.host, port=bouncer.port, user=database.user,
                 password=database.password, dbname=database.name)):
-            assert target.probe().reason == 'TOO MANY CONNECTIONS'
+            assert target.probe().result.reason == 'TOO MANY CONNECTIONS'
         servers.wait_until(
-            lambda: target.probe() == report.Result.ok(), 'room again')
+            lambda: target.probe().result == report.Result.ok(), 'room again')
 
 
 def test_no_server(database: databases.Database) -> None:
     with pooler(database, query_wait_timeout=2) as bouncer, \
             target_of(database, bouncer.port) as target:
-        assert target.probe() == report.Result.ok()
+        assert target.probe().result == report.Result.ok()
         database.server.stop()
         # The first one may wait until the pooler knows.
         target.probe()
@@ -108,7 +108,7 @@ def test_no_server(database: databases.Database) -> None:
         expected = ('CONNECTION LOST' if database.driver.endswith('psycopg2')
                     else 'NO SERVER BEHIND PROXY')
         for _ in range(2):
-            assert target.probe().reason == expected
+            assert target.probe().result.reason == expected
         database.server.start()
         servers.wait_until(
-            lambda: target.probe() == report.Result.ok(), 'server back')
+            lambda: target.probe().result == report.Result.ok(), 'server back')

@@ -13,6 +13,7 @@ import sqlalchemy
 
 from healthcheck.plugins import heartbeats
 from healthcheck.plugins import service_tables
+from healthcheck.probing import target as target_module
 from healthcheck.reports import report
 from healthcheck.targets import database_target
 from healthcheck.targets import dialects
@@ -42,24 +43,31 @@ def _target(database: databases.Database) -> database_target.DatabaseTarget:
         tolerance=dialects.Tolerance())
 
 
+def _question(statement: str) -> target_module.Question:
+    def ask(connection: sqlalchemy.Connection) -> target_module.Answer:
+        connection.exec_driver_sql(statement)
+        return target_module.Answer(report.Result.ok())
+    return target_module.Question(ask)
+
+
 def test_each_visit_sees_what_is_there_now_and_leaves_nothing(
         database: databases.Database,
         target: database_target.DatabaseTarget) -> None:
-    seen = []
-
-    def count(connection: sqlalchemy.Connection) -> None:
-        seen.append(connection.execute(
-            sqlalchemy.text('SELECT count(*) FROM nodes')).scalar())
+    def count(connection: sqlalchemy.Connection) -> target_module.Answer:
+        found = connection.execute(
+            sqlalchemy.text('SELECT count(*) FROM nodes')).scalar()
         connection.execute(sqlalchemy.text('INSERT INTO nodes VALUES (1)'))
+        return target_module.Answer(report.Result.ok(), found)
 
-    target.also = count
+    question = target_module.Question(count)
     other = sqlalchemy.create_engine(
         database.url(), poolclass=sqlalchemy.NullPool)
     with other.begin() as connection:
         connection.exec_driver_sql('CREATE TABLE nodes (id int)')
     for expected in (0, 2, 4):
-        assert target.probe() == report.Result.ok()
-        assert seen.pop() == expected
+        found = target.probe([question])
+        assert found.result == report.Result.ok()
+        assert found.answers[question].value == expected
         with other.begin() as connection:
             connection.exec_driver_sql('INSERT INTO nodes VALUES (2), (3)')
 
@@ -67,24 +75,30 @@ def test_each_visit_sees_what_is_there_now_and_leaves_nothing(
 def test_a_statement_that_takes_too_long_is_bounded(
         database: databases.Database,
         target: database_target.DatabaseTarget) -> None:
-    assert target.probe() == report.Result.ok()
+    assert target.probe().result == report.Result.ok()
     sleep = 'pg_sleep' if 'postgresql' in database.driver else 'SLEEP'
-    target.also = lambda connection: connection.exec_driver_sql(
-        f'SELECT {sleep}(60)')
+    slow, quick = _question(f'SELECT {sleep}(60)'), _question('SELECT 1')
     started_at = time.monotonic()
-    result = target.probe()
+    found = target.probe([slow, quick])
     assert time.monotonic() - started_at < 30
-    assert (result.status, result.reason) == (
-        report.Status.FAIL, 'NO ANSWER')
-    target.also = None
-    assert target.probe() == report.Result.ok()
+    # The database is well, and there was no time left for the other one.
+    assert found.result == report.Result.ok()
+    for question in (slow, quick):
+        assert found.answers[question].result.reason == 'NO ANSWER'
+    assert not target.connected
+    assert target.probe().result == report.Result.ok()
 
 
-def test_a_fault_is_the_visits(
+def test_a_question_that_fails_is_its_own_failure(
+        database: databases.Database,
         target: database_target.DatabaseTarget) -> None:
-    target.also = lambda connection: connection.exec_driver_sql(
-        'SELECT 1 FROM nodes')
-    result = target.probe()
+    bad, well = _question('SELECT 1 FROM nodes'), _question('SELECT 1')
+    found = target.probe([bad, well])
+    assert found.result == report.Result.ok()
+    assert found.answers[well].result == report.Result.ok()
+    # The one that it failed on is closed.
+    servers.wait_until(lambda: database.connections() == 1, 'one is left')
+    result = found.answers[bad].result
     assert result.status is report.Status.FAIL
     assert 'nodes' in result.detail
     assert databases.PASSWORD not in result.detail
@@ -94,7 +108,7 @@ def test_targets_share_what_tls_takes(mariadb: servers.MariaDB) -> None:
     with databases.on(mariadb, 'mysql+pymysql') as database:
         targets = [_target(database) for _ in range(3)]
         for each in targets:
-            assert each.probe() == report.Result.ok()
+            assert each.probe().result == report.Result.ok()
         made = [each._connection.connection.dbapi_connection
                 for each in targets if each._connection is not None]
         assert [type(one) for one in made] == [mysql_tls.Connection] * 3
@@ -113,17 +127,17 @@ def test_what_a_visit_sends(mariadb: servers.MariaDB, counts: bool,
             database.url(), poolclass=sqlalchemy.NullPool)
         with other.connect() as connection:
             heartbeat_rows.fill(connection, 'nova', [])
-        if counts:
-            target.also = lambda connection: _count(connection)
-        assert target.probe() == report.Result.ok()
+        questions = [target_module.Question(_count)] if counts else []
+        assert target.probe(questions).result == report.Result.ok()
         before = mariadb.status('Questions')
         for _ in range(10):
-            assert target.probe() == report.Result.ok()
+            assert target.probe(questions).result == report.Result.ok()
         # What asks for the number is counted too.
         own = mariadb.status('Questions')
         sent = own - before - (mariadb.status('Questions') - own)
         assert sent == 10 * statements
 
 
-def _count(connection: sqlalchemy.Connection) -> None:
-    heartbeats.count(connection, service_tables.NOVA, 60)
+def _count(connection: sqlalchemy.Connection) -> target_module.Answer:
+    return target_module.Answer(report.Result.ok(), heartbeats.count(
+        connection, service_tables.NOVA, 60))

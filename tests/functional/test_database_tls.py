@@ -106,7 +106,7 @@ def probed(database: databases.Database, *, ca: object,
     # libmariadb leaves errors in OpenSSL's queue, which each thread has of
     # its own; the bench would be told of them.
     with contextlib.closing(target), futures.ThreadPoolExecutor(1) as thread:
-        return thread.submit(target.probe).result()
+        return thread.submit(target.probe).result().result
 
 
 def test_works(database: databases.Database,

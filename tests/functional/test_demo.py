@@ -138,8 +138,8 @@ def test_follows_the_database_as_printed(embedded: Demo) -> None:
     subprocess.run(repair_it, check=True)
     embedded.wait_for(200)
     # The change was seen on the terminal.
-    assert re.search(r'healthcheck\.probing\.monitor .*Healthcheck database: '
-                     r'fail -> pass: OK', embedded.output)
+    assert re.search(r'healthcheck\.probing\.changelog .*Healthcheck '
+                     r'database: fail -> pass: OK', embedded.output)
 
 
 def test_every_printed_command_works(embedded: Demo) -> None:

@@ -125,7 +125,7 @@ class TestTurnedDown:
         target = broker.target()
         try:
             for _ in range(3):
-                assert target.probe().reason == 'OK'
+                assert target.probe().result.reason == 'OK'
                 broker.server.stop_vhost(broker.vhost)
                 broker.server.start_vhost(broker.vhost)
         finally:
@@ -146,10 +146,11 @@ class TestTurnedDown:
     def test_exchange_deleted(self, broker: brokers.Broker) -> None:
         target = broker.target()
         try:
-            assert target.probe().reason == 'OK'
+            assert target.probe().result.reason == 'OK'
             broker.server.delete_exchange(broker.vhost, 'openstack')
-            assert target.probe().reason == 'NO SUCH EXCHANGE'
-            assert target.probe().reason == 'OK'  # declared by this probe
+            assert target.probe().result.reason == 'NO SUCH EXCHANGE'
+            # Declared by this probe.
+            assert target.probe().result.reason == 'OK'
         finally:
             target.close()
 

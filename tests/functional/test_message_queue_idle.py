@@ -55,10 +55,10 @@ class TestEndsInBetween:
               end: Callable[[], None]) -> None:
         with self.target(broker, port) as target:
             for _ in range(3):
-                assert target.probe() == report.Result.ok()
+                assert target.probe().result == report.Result.ok()
                 assert target.connected
                 end()
-            assert target.probe() == report.Result.ok()
+            assert target.probe().result == report.Result.ok()
 
     def test_closed_by_a_balancer(self, broker: brokers.Broker) -> None:
         with encrypted.Balancer(broker.server.port) as balancer:
@@ -82,7 +82,7 @@ class TestEndsInBetween:
 
     def test_stays_away(self, broker: brokers.Broker) -> None:
         with self.target(broker) as target:
-            assert target.probe() == report.Result.ok()
+            assert target.probe().result == report.Result.ok()
             broker.server.kill()
             for _ in range(2):
-                assert target.probe().reason == 'CONNECTION REFUSED'
+                assert target.probe().result.reason == 'CONNECTION REFUSED'

@@ -56,14 +56,14 @@ def probed(broker: brokers.Broker, authority: certificates.Authority,
 def test_works(broker: brokers.Broker,
                authority: certificates.Authority) -> None:
     with probed(broker, authority) as target:
-        assert target.probe().reason == 'OK'
+        assert target.probe().result.reason == 'OK'
 
 
 def test_closed_in_between(broker: brokers.Broker,
                            authority: certificates.Authority) -> None:
     with probed(broker, authority) as target:
         for _ in range(3):
-            result = target.probe()
+            result = target.probe().result
             assert result.reason == 'OK', result.detail
             broker.server.close_connections()
 
@@ -83,14 +83,14 @@ def test_file_of_this_host(broker: brokers.Broker, option: str, fault: str,
     options = {'ssl_cert_file': certificate, 'ssl_key_file': key,
                option: path}
     with probed(broker, authority, **options) as target:
-        result = target.probe()
+        result = target.probe().result
         assert result.reason == 'TLS NOT SET UP'
         # OpenSSL does not say which of the files that it opened is none.
         assert fault != 'missing' or str(path) in result.detail
         # The server is up; when it is not, that is the fault.
     with servers.RefusedPort() as refused, probed(
             broker, authority, port=refused.port, **options) as target:
-        assert target.probe().reason == 'CONNECTION REFUSED'
+        assert target.probe().result.reason == 'CONNECTION REFUSED'
 
 
 SERVED: dict[str, Callable[..., tuple[pathlib.Path, pathlib.Path]]] = {
@@ -108,7 +108,7 @@ def test_certificate_of_the_broker(broker: brokers.Broker, fault: str,
                                    tmp_path: pathlib.Path) -> None:
     with probed(broker, authority, SERVED[fault](authority, tmp_path),
                 ) as target:
-        result = target.probe()
+        result = target.probe().result
         assert result.reason == 'CERTIFICATE REFUSED'
         assert 'certificate' in result.detail
 
@@ -123,13 +123,13 @@ def test_certificate_of_the_client(
         certificate, key = signed_by.issue('client')
         with probed(broker, authority, clients=True,
                     ssl_cert_file=certificate, ssl_key_file=key) as target:
-            result = target.probe()
+            result = target.probe().result
             assert result.reason == reason, result.detail
 
 
 def test_without_tls_on_either_side(
         broker: brokers.Broker, authority: certificates.Authority) -> None:
     with probed(broker, authority, ssl=0) as target:
-        assert target.probe().reason == 'CONNECTION LOST'
+        assert target.probe().result.reason == 'CONNECTION LOST'
     with probed(broker, authority, port=broker.server.port) as target:
-        assert target.probe().reason == 'TLS HANDSHAKE FAILED'
+        assert target.probe().result.reason == 'TLS HANDSHAKE FAILED'

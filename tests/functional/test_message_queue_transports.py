@@ -48,11 +48,11 @@ def test_in_memory(url: str, held: Any) -> None:
             'message_queue', message_queue_transport_url=url) as service:
         service.passes()
         service.stays('OK', 0.5)
-    plugin = message_queue.MessageQueue(
-        cfg.CONF, {'message_queue_transport_url': url})
+    target = message_queue.MessageQueue(
+        cfg.CONF, {'message_queue_transport_url': url})._target
     for _ in range(50):
-        assert plugin.probe().reason == 'OK'
-    plugin.close()
+        assert target.probe().result.reason == 'OK'
+    target.close()
     assert held() == before
 
 

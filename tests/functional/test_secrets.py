@@ -61,7 +61,7 @@ def assert_no_secret(log: service_module.Log) -> None:
     """See that no log has one, nor any object of ours when it is printed."""
     told = list(log.lines)
     # It was listened to, and the check did tell its reason.
-    assert any(name == 'healthcheck.probing.monitor' and 'fail' in line
+    assert any(name == 'healthcheck.probing.changelog' and 'fail' in line
                for name, line in told)
     told += [(type(one).__name__, repr(one)) for one in gc.get_objects()
              if str(type(one).__module__).split('.')[0] == 'healthcheck']
@@ -109,7 +109,7 @@ def test_database_unreachable(database: databases.Database, host: str,
         with failing(service, log, f'DATABASE: {reason}', refused.port):
             pass
     # The administrator does learn where.
-    assert any(name == 'healthcheck.probing.monitor' and host in line
+    assert any(name == 'healthcheck.probing.changelog' and host in line
                for name, line in log.lines)
 
 
@@ -156,7 +156,7 @@ def test_broker_unreachable(broker: brokers.Broker, host: str,
         with failing(service, log, f'MESSAGE QUEUE: {reason}',
                      one.port, two.port):
             pass
-    assert any(name == 'healthcheck.probing.monitor' and host in line
+    assert any(name == 'healthcheck.probing.changelog' and host in line
                for name, line in log.lines)
 
 

@@ -4,31 +4,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-import functools
-import heapq
-import itertools
+from collections.abc import Sequence
+import dataclasses
 import math
-import queue
 import random
-import threading
 import types
-from typing import Any
+from typing import Any, cast
 
-import pytest
-
-from healthcheck.cells import fleet as fleet_module
-from healthcheck.cells import look as look_module
+from healthcheck.cells import cell as cell_module
+from healthcheck.cells import inventory as inventory_module
 from healthcheck.cells import mappings
-from healthcheck.cells import watch as watch_module
 from healthcheck import exceptions
 from healthcheck.probing import check
+from healthcheck.probing import policy as policy_module
+from healthcheck.probing import pool
+from healthcheck.probing import scheduler
+from healthcheck.probing import target as target_module
 from healthcheck.reports import report
-from healthcheck.targets import connected
 from healthcheck.targets import dialects
 from tests.unit import world
 
-POLICY = check.Policy()
+POLICY = policy_module.Policy()
 
 # Characters that a careless log, or a careless quote, would show.
 PASSWORD = 's3sam/e@{0}%25:#?'
@@ -50,74 +46,98 @@ def row(number: int, name: str | None = None, **columns: Any) -> (
             values['database_connection'], values['disabled'])
 
 
-class Target(connected.Connected):
+@dataclasses.dataclass(frozen=True, slots=True)
+class Sources(inventory_module.Sources):
+    """Those of a simulated cloud."""
+
+    cloud: Cloud
+
+    def database(self, url: str, option: str) -> Target:
+        return Target(self.cloud, url)
+
+    def queue(self, url: str, option: str) -> Target:
+        return Target(self.cloud, url)
+
+
+class Target(target_module.Target):
     """Answers as the cloud says, by its URL."""
 
     def __init__(self, cloud: Cloud, url: str) -> None:
-        super().__init__(4.0)
         if 'unparsable' in url:
             raise exceptions.ConfigError(['option: not a URL'])
         self.cloud = cloud
-        self.url = url
+        self.url = self.name = url
         self.visits: list[float] = []
         self.closed = 0
-        self.also: Callable[[Any], None] | None = None
         cloud.targets.append(self)
 
     @property
-    def connected(self) -> bool:
-        return False
+    def key(self) -> str:
+        return self.url
 
-    def ask(self) -> report.Result:
-        self.visits.append(self.cloud.now)
-        result, took = self.cloud.answer(self.url)(self.cloud.now)
-        self.cloud.now += math.inf if took is None else took
-        if self.also and result.status is not report.Status.FAIL:
-            self.also(types.SimpleNamespace(
-                execute=lambda statement: self.cloud.rows, url=self.url))
-        return result
+    def probe(self, questions: Sequence[target_module.Question] = (),
+              ) -> target_module.Findings:
+        cloud = self.cloud
+        self.visits.append(cloud.now)
+        result, cloud.takes = cloud.answer(self.url)(cloud.now)
+        connection = types.SimpleNamespace(
+            execute=lambda statement: cloud.rows, url=self.url)
+        return target_module.Findings(result, {
+            question: question.ask(connection) for question in questions
+            if result.status is not report.Status.FAIL})
 
-    def drop(self) -> None:
+    def close(self) -> None:
         self.closed += 1
 
-    def reason(self, exc: BaseException) -> str:
-        return 'FAILED'
 
-    def describe(self, exc: BaseException) -> str:
-        return f'{type(exc).__name__}: {exc}'
+class Cloud(world.Timeline):
+    """A cloud whose cells a scheduler looks at, and the time.
 
-
-class Cloud:
-    """What a watch looks at, and the time.
-
+    :param queues: whether message queues are looked at
+    :param count: what is asked of each cell's database
     :ivar rows: of cell_mappings
     :ivar answers: by the piece of a URL that stands for a server, what it
         does, see ``world.Behaviour``
+    :ivar targets: all that were made, those that are not used too
+    :ivar resting: whether another process probes
+    :ivar judged: (time, what was known) each time that it was judged
+    :ivar reports: (time, report) of all that was published
     """
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch,
-                 rows: list[tuple[Any, ...]]) -> None:
-        self.now = 1000.0
+    def __init__(self, rows: list[tuple[Any, ...]], *,
+                 policy: policy_module.Policy = POLICY, workers: int = 16,
+                 queues: bool = True,
+                 count: target_module.Question | None = None,
+                 templates: mappings.Templates = mappings.Templates(
+                     None, None)) -> None:
+        super().__init__(1000.0)
         self.rows = rows
         self.answers: dict[str, world.Behaviour] = {}
         self.targets: list[Target] = []
         self.uniform = random.Random(1).uniform
-        here = self
+        self.judged: list[tuple[float, inventory_module.InventoryState]] = []
+        self.reports: list[tuple[float, report.Report]] = []
+        self.inventory = inventory_module.Inventory(
+            Sources(None, API, 'o', templates, dialects.Tolerance(), policy,
+                    4.0, self))
+        self.inventory.queues = queues
+        self.inventory.count = count
+        self.check = check.Summary('cells', self.inventory, self._judge,
+                                   policy, inherit=self.inventory.inherit)
+        self._policy, self._workers = policy, workers
+        self._wakes_at = math.inf
+        self.resting = False
+        self.schedule(self.check)
 
-        class Database(Target):
-            def __init__(self, url: str, **kwargs: Any) -> None:
-                super().__init__(here, url)
-
-        class Queue(Target):
-            def __init__(self, service: Any, url: str,
-                         **kwargs: Any) -> None:
-                super().__init__(here, url)
-        monkeypatch.setattr(fleet_module, 'database_target',
-                            types.SimpleNamespace(DatabaseTarget=Database))
-        monkeypatch.setattr(fleet_module, 'queue_target',
-                            types.SimpleNamespace(QueueTarget=Queue))
-        monkeypatch.setattr('healthcheck.probing.monitor.UNIFORM',
-                            lambda low, high: self.uniform(low, high))
+    def schedule(self, *checks: check.Check) -> None:
+        """Have these checks made, and no others."""
+        self.scheduler = scheduler.Scheduler(
+            checks, self._policy,
+            lambda published: self.reports.append((self.now, published)),
+            workers=self._workers, clock=self.clock,
+            wall_clock=self.wall_clock,
+            uniform=lambda low, high: self.uniform(low, high),
+            pool=cast(pool.Pool, self))
 
     def clock(self) -> float:
         return self.now
@@ -125,15 +145,38 @@ class Cloud:
     def wall_clock(self) -> float:
         return 1e9 + self.now
 
-    def sources(self, policy: check.Policy = POLICY,
-                templates: mappings.Templates = mappings.Templates(
-                    None, None)) -> fleet_module.Sources:
-        return fleet_module.Sources(
-            None, API, 'o', templates, dialects.Tolerance(), policy, 4.0)
+    def step(self) -> float:
+        if self.resting:
+            self.scheduler.rest()
+            return math.inf
+        self.scheduler._excuse(self.now - self._wakes_at)
+        self.scheduler.take()
+        self._wakes_at = self.scheduler.step()
+        return self._wakes_at
 
-    def fleet(self, **kwargs: Any) -> fleet_module.Fleet:
-        return fleet_module.Fleet(self.sources(**kwargs), self.clock,
-                                  self.wall_clock)
+    def go_on(self) -> None:
+        """Probe again, after a rest."""
+        self.resting = False
+        self._wakes_at = math.inf
+        self.scheduler.run(lambda: False)
+
+    def pass_by(self, seconds: float) -> None:
+        """Let so much time pass."""
+        self.run(self.now + seconds)
+
+    def state(self) -> inventory_module.InventoryState:
+        """What is known now."""
+        return self.inventory.state(self.now)
+
+    def cell(self, name: str) -> cell_module.CellState:
+        """What is known now of one cell."""
+        return {one.component.name: one for one in self.state().cells}[name]
+
+    def _judge(self, now: float) -> tuple[report.Result, bool]:
+        state = self.inventory.state(now)
+        self.judged.append((now, state))
+        return dataclasses.replace(report.Result.ok(), components=tuple(
+            one.component for one in state.cells), latency=0.0), True
 
     def answer(self, url: str) -> world.Behaviour:
         for piece, behaviour in self.answers.items():
@@ -161,102 +204,3 @@ def frozen(now: float) -> tuple[report.Result, float | None]:
 
 def never(now: float) -> tuple[report.Result, float | None]:
     return world.OK, None
-
-
-class Calls(queue.Queue[Callable[[], None]]):
-    """A watch's queue of calls; to wait for one lets time pass."""
-
-    def __init__(self, driver: Driver) -> None:
-        super().__init__()
-        self._driver = driver
-
-    def get(self, block: bool = True,
-            timeout: float | None = None) -> Callable[[], None]:
-        if block and self.empty():
-            assert timeout is not None
-            self._driver.pass_time(timeout)
-        return super().get(block=False)
-
-
-class Driver:
-    """Drives a watch in the test's own thread.
-
-    :ivar news: when members were told of news
-    """
-
-    def __init__(self, cloud: Cloud, *, workers: int = 16,
-                 policy: check.Policy = POLICY, **kwargs: Any) -> None:
-        self.cloud = cloud
-        self.watch = watch_module.Watch(
-            cloud.fleet(policy=policy, **kwargs), workers,
-            clock=cloud.clock, wall_clock=cloud.wall_clock,
-            uniform=lambda low, high: cloud.uniform(low, high))
-        self.news: list[float] = []
-        self.submitted = 0
-        self._events: list[tuple[float, int, Callable[[], None]]] = []
-        self._order = itertools.count()
-        self.watch._calls = Calls(self)
-        self.watch._thread = threading.current_thread()
-        self.watch._pool = self  # type: ignore[assignment]
-
-    def join(self, member: object = 'cells', *, queues: bool = True,
-             count: Callable[[Any], Any] | None = None) -> None:
-        self.watch.join(member, fleet_module.Wants(queues, count),
-                        lambda: self.news.append(self.cloud.now))
-
-    def look(self, *, anew: bool = False,
-             patience: float = 4.5) -> look_module.Look:
-        """Begin to look; what is seen is in its ``state``, once it is."""
-        look = look_module.Look(anew, self.cloud.now + patience)
-        self.watch._call(functools.partial(self.watch._begin_look, look))
-        return look
-
-    def state(self) -> look_module.State:
-        """What is known now."""
-        self.take_calls()
-        return self.watch._state()
-
-    def cell(self, name: str) -> Any:
-        """What is known now of one cell."""
-        return {one.component.name: one
-                for one in self.state().cells}[name]
-
-    def run(self, seconds: float) -> None:
-        until = self.cloud.now + seconds
-        reached: list[bool] = []
-        self.at(until, lambda: reached.append(True))
-        while not reached:
-            self.watch._wait(self.watch.step())
-        self.take_calls()
-        self.watch.step()
-
-    def take_calls(self) -> None:
-        while not self.watch._calls.empty():
-            self.watch._wait(self.cloud.now)
-
-    def at(self, time: float, act: Callable[[], None]) -> None:
-        heapq.heappush(self._events, (time, next(self._order), act))
-
-    def pass_time(self, timeout: float) -> None:
-        until = self.cloud.now + timeout
-        if self._events and self._events[0][0] <= until:
-            time, _, act = heapq.heappop(self._events)
-            self.cloud.now = max(self.cloud.now, time)
-            act()
-        else:
-            self.cloud.now = until
-
-    def submit(self, job: Callable[[], None]) -> None:
-        """As a pool does: what the job hands in comes when it is over."""
-        self.submitted += 1
-        calls, before = self.watch._calls, self.cloud.now
-        self.watch._calls = handed_in = queue.Queue()
-        job()
-        over, self.cloud.now = self.cloud.now, before
-        self.watch._calls = calls
-        while not handed_in.empty() and over < math.inf:
-            call = handed_in.get()
-            if over > before:
-                self.at(over, functools.partial(calls.put, call))
-            else:
-                calls.put(call)

@@ -67,11 +67,14 @@ def plugin(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch,
                  for name, target in entry_points.items()]
         (info / 'entry_points.txt').write_text(
             f'[{NAMESPACE}]\n' + '\n'.join(lines) + '\n')
+        # Before this one can be found, so that it is not kept.
+        others = installed()
+        installed_packages()
         monkeypatch.syspath_prepend(str(directory))
         # What a search of the whole path finds, without the search.
         own = metadata.Distribution.at(info).entry_points
         monkeypatch.setattr(extension.ExtensionManager, 'ENTRY_POINT_CACHE',
-                            {NAMESPACE: [*own, *installed()]})
+                            {NAMESPACE: [*own, *others]})
         monkeypatch.setattr(metadata, 'packages_distributions',
                             installed_packages)
     return install

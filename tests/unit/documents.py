@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from healthcheck.admin.views import detail
 from healthcheck.admin.views import timeline
-from healthcheck.probing import check
+from healthcheck.probing import policy
 from healthcheck.reports import history
 from healthcheck.reports import report
 
@@ -83,4 +83,4 @@ def a_document(*checks: report.CheckReport,
     known = detail.Known(
         found or report.Report(checks),
         {verdict.name: verdict for verdict in switched}, silence, ANSWERING)
-    return detail.document(known, check.Policy(), options, moment)
+    return detail.document(known, policy.Policy(), options, moment)

@@ -5,7 +5,6 @@
 import dataclasses
 import functools
 import itertools
-import types
 
 from hypothesis import given
 from hypothesis import settings
@@ -16,14 +15,14 @@ import pytest
 import sqlalchemy
 
 from healthcheck.cells import cell
-from healthcheck.cells import look as look_module
+from healthcheck.cells import inventory as inventory_module
 from healthcheck.cells import mappings
-from healthcheck.cells import watches
 from healthcheck.config import views
 from healthcheck import exceptions
 from healthcheck.plugins import cells
 from healthcheck.plugins import services
-from healthcheck.probing import check
+from healthcheck.probing import policy
+from healthcheck.probing import state as state_module
 from healthcheck.reports import report
 from tests.unit import wsgi
 
@@ -38,7 +37,7 @@ WELL = Component('', PASS)
 DOWN = Component('', FAIL, 'CONNECTION REFUSED', 'api:3306: refused')
 FIRST = Component('', None, 'CONNECTION REFUSED', 'api:3306: refused')
 FAILING = Component('', WARN, 'CONNECTION REFUSED', 'api:3306: refused')
-SLOW = Component('', WARN, check.SLOW, 'answered after 2.00 s')
+SLOW = Component('', WARN, state_module.SLOW, 'answered after 2.00 s')
 
 # What is known of a cell: (status, whether that is known for good, reason).
 STATES = {
@@ -72,19 +71,18 @@ def state_of(*words, api=WELL, listed=True):
         up = None if status is None else status is not FAIL
         found.append(cell.CellState(Component(name, status, reason),
                                     is_cell0, True, up, settled))
-    return look_module.State(listed, api, tuple(found))
+    return inventory_module.InventoryState(listed, api, tuple(found))
 
 
 def look(made, state):
     """What a plugin makes of a state."""
-    made._member = types.SimpleNamespace(look=lambda: state)
-    return made.probe()
+    return made.judge(state)[0]
 
 
 def judged(*words, api=WELL, listed=True, **options):
-    result = look(plugin(**options), state_of(*words, api=api,
-                                              listed=listed))
-    return result.status, result.reason, result.confirmed
+    result, final = plugin(**options).judge(
+        state_of(*words, api=api, listed=listed))
+    return result.status, result.reason, final
 
 
 MANY = ['0:up'] + ['up'] * 6
@@ -210,14 +208,14 @@ def test_a_cell_that_gets_better_makes_nothing_worse(cell0, words, api,
                                                      min_up, critical):
     made = plugin(cells_min_up=min_up, cells_critical=critical)
     before = ['0:' + cell0, *words]
-    now = look(made, state_of(*before, api=api))
+    now, final = made.judge(state_of(*before, api=api))
     for index, (bad, good) in itertools.product(range(len(before)), BETTER):
         if before[index].removeprefix('0:') == bad:
             after = list(before)
             after[index] = before[index].replace(bad, good)
             then = look(made, state_of(*after, api=api))
             assert then.status <= now.status, (before, after)
-    if now.status is FAIL and now.confirmed:
+    if now.status is FAIL and final:
         # It is a fault however what is not known yet turns out.
         assert look(made, state_of(
             *(one.replace('new', 'up') for one in before),
@@ -269,17 +267,6 @@ def test_latency_is_that_of_those_that_answer():
     assert look(made, state_of('down')).latency == 0.0
 
 
-def test_a_watch_that_does_not_answer_is_a_fault():
-    made = plugin()
-
-    def stuck():
-        raise look_module.Stuck
-    made._member = types.SimpleNamespace(look=stuck)
-    result = made.probe()
-    assert (result.status, result.reason) == (FAIL, 'NO ANSWER')
-    assert not result.confirmed
-
-
 class TestOptions:
 
     @pytest.mark.parametrize('name, value, allowed', [
@@ -325,10 +312,12 @@ class TestOptions:
             connection_parameters = timeout=3
             ''')
         view = views.View(service, {})
-        assert watches._sources(view, check.Policy()).api_url == (
+        assert inventory_module.Sources.of(
+            view, policy.Policy()).api_url == (
             'sqlite:////x/nova_api.db?timeout=3')
         view = views.View(service, {'cells_api_connection': NO_DATABASE})
-        assert watches._sources(view, check.Policy()).api_url == NO_DATABASE
+        assert inventory_module.Sources.of(
+            view, policy.Policy()).api_url == NO_DATABASE
 
 
 @pytest.fixture
@@ -353,92 +342,59 @@ def nova(tmp_path):
 QUICK = {'interval': '60', 'ttl': '600', 'startup_wait': str(PATIENCE)}
 
 
-def end(made):
-    """End what a plugin has begun; see that it has ended."""
-    thread = made._watches.get()._thread
-    made.leave()
-    thread.join(PATIENCE)
-    assert not thread.is_alive()
-
-
-class TestMembers:
+class TestCheck:
 
     def view(self, nova, **options):
         return views.View(cfg.CONF, {'cells_api_connection': nova,
                                      'services_of': 'nova', **options})
 
-    def test_plugins_of_a_section_share_a_watch(self, nova):
+    @pytest.mark.parametrize('backwards', [False, True])
+    def test_plugins_of_a_section_share_an_inventory(self, nova, backwards):
         view = self.view(nova)
-        one = cells.Cells(view, {})
-        two = services.Services(view, {})
-        assert one.probe().reason == 'OK'
-        two.probe()
-        here = one._member._watches.get()
-        assert two._looks._member._watches.get() is here
-        assert len(here._members) == 2
-        # One connection to each database, and to one queue.
-        assert len(list(here._fleet.backends())) == 4
-        one.close()
-        assert here._thread.is_alive()
-        end(two._looks._member)
+        common = {}
+        kinds = [cells.Cells, services.Services]
+        one, other = (kind(view, {}).check(kind.name, common)
+                      for kind in (reversed(kinds) if backwards else kinds))
+        assert one.watchlist is other.watchlist
+        assert one.watchlist.queues and one.watchlist.count is not None
 
-    def test_plugins_of_two_sections_do_not(self, nova):
-        one, two = (cells.Cells(self.view(nova), {}) for _ in range(2))
-        assert one._member._watches.get() is not two._member._watches.get()
+    def test_each_has_what_it_wants_alone(self, nova):
+        view = self.view(nova)
+        made = cells.Cells(view, {}).check('cells', {}).watchlist
+        assert made.queues and made.count is None
+        made = services.Services(view, {}).check('services', {}).watchlist
+        assert not made.queues and made.count is not None
 
-    def test_nothing_begins_before_the_first_probe(self, nova):
-        made = cells.Cells(self.view(nova), {})
-        made.close()
-        assert made._member._watches.get()._thread is None
+    def test_those_of_two_sections_do_not(self, nova):
+        one, two = (cells.Cells(self.view(nova), {}).check('cells', {})
+                    for _ in range(2))
+        assert one.watchlist is not two.watchlist
 
-    def test_a_round_looks_anew(self, nova):
-        made = cells.Cells(self.view(nova), {})
-        here = made._member._watches.get()
-        asked = []
-        here.join = lambda *args: None
-        here.look = lambda **kwargs: asked.append(kwargs) or state_of()
-        made.probe()
-        made.hurry()
-        made.probe()
-        made.probe()
-        assert [one['anew'] for one in asked] == [False, True, False]
-        assert {one['patience'] for one in asked} == {4.5}
+    def test_nothing_is_opened_before_a_visit(self, nova):
+        made = cells.Cells(self.view(nova), {}).check('cells', {})
+        assert [one.target.connected for one in made.watchlist.probes] == [
+            False]
 
-    def test_news_are_handed_on(self, nova):
-        made = cells.Cells(self.view(nova), {})
-        here = made._member._watches.get()
-        joined, told = [], []
-        here.join = lambda *args: joined.append(args)
-        here.look = lambda **kwargs: state_of()
-        made.probe()
-        made.probe()
-        (_, wants, news), = joined
-        assert wants.queues
-        made.news = lambda: told.append(1)
-        news()
-        assert told
+    def test_it_is_judged_by_what_is_known(self, nova):
+        made = cells.Cells(self.view(nova), {}).check('cells', {})
+        made.judge(1000.0, 1e9, 0.0)
+        found = made.snapshot()
+        assert (found.name, found.status, found.reason) == (
+            'cells', WARN, 'NO LIST OF CELLS')
+        assert (made.label, made.state.settled) == ('CELLS', False)
 
     def test_what_another_process_found_is_handed_on(self, nova):
-        made = cells.Cells(self.view(nova), {})
-        here = made._member._watches.get()
-        calls = []
-        here.join = lambda *args: calls.append('join')
-        here.inherit = calls.append
-        here.look = lambda **kwargs: state_of()
+        made = cells.Cells(self.view(nova), {}).check('cells', {})
+        inherited = []
+        made._inherit = inherited.append
         found = (Component('one', FAIL, 'DATABASE: GONE'),)
         made.restore(report.CheckReport(
-            'cells', WARN, 'SOME CELLS DOWN', '', 0.0, 30.0, 0.0,
-            components=found))
-        made.probe()
-        made.probe()
-        assert calls == [found, 'join']
-
-    def test_who_leaves_can_come_back(self, nova):
-        made = cells.Cells(self.view(nova), {})
-        assert made.probe().reason == 'OK'
-        end(made._member)
-        assert made.probe().reason == 'OK'
-        end(made._member)
+            'cells', WARN, 'SOME CELLS DOWN', '', 1000.0, 30.0, 0.0,
+            components=found), 1010.0)
+        assert inherited == [found]
+        assert made.state.status is WARN
+        assert cells.Cells(self.view(nova), {}).check(
+            'cells', {})._inherit.__name__ == 'inherit'
 
 
 def test_in_a_service(nova, door):

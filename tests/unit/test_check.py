@@ -1,216 +1,214 @@
 # SPDX-License-Identifier: Apache-2.0
 
-"""Rise, fall, slow, overdue: one check's state."""
+"""What a check makes of its probes, and how long it waits for them."""
 
 import dataclasses
 
-from hypothesis import given
-from hypothesis import strategies as st
-
 from healthcheck.probing import check
+from healthcheck.probing import policy as policy_module
+from healthcheck.probing import probe as probe_module
+from healthcheck.probing import target
 from healthcheck.reports import report
+from tests.unit import world
 
+POLICY = policy_module.Policy(jitter=0.0)
+PATIENCE = check.PATIENCE * POLICY.timeout
 Status = report.Status
-OK = report.Result.ok()
-REFUSED = report.Result.failed('CONNECTION REFUSED')
-POLICY = check.Policy()
 
 
-def make(policy=POLICY, **kwargs):
-    return check.Check('database', policy, uniform=lambda low, high: 0.0,
-                       **kwargs)
+def a_probe(question=None):
+    return probe_module.Probe(world.Backend('database', None), POLICY,
+                              question)
 
 
-def run(one, result, at, took=0.1):
-    one.started(at)
-    one.finished(result, at + took, 1e9 + at)
-    return one.status
+def visited(one, result, now):
+    one.state.started(now)
+    one.finished(target.Findings(result), now, 1e9 + now, 0.0)
 
 
-def test_never_run_is_a_state_of_its_own():
-    one = make()
-    assert one.status is None
-    assert not one.settled
-    assert one.due_at == 0.0
+class Summed:
+    """A summary of some probes, which a test has judge."""
+
+    def __init__(self, *probes, **more):
+        self.found = world.OK, True
+        self.asked = []
+        self.check = check.Summary('cells', probe_module.Fixed(*probes),
+                                   self._judge, POLICY, **more)
+
+    def _judge(self, now):
+        self.asked.append(now)
+        return self.found
+
+    def judge(self, now):
+        self.check.judge(now, 1e9 + now, 0.0)
+        return self.check.state.status
 
 
-def test_the_first_failure_is_a_warning_and_the_second_a_failure():
-    one = make()
-    assert run(one, OK, 0) is Status.PASS
-    assert run(one, REFUSED, 10) is Status.WARN
-    assert one.due_at == 10.1 + POLICY.retry_interval
-    assert run(one, REFUSED, 12.1) is Status.FAIL
-    assert one.due_at == 12.1 + POLICY.interval
-    assert one.result == REFUSED
+def test_it_waits_for_what_is_not_known_yet():
+    probes = [a_probe(), a_probe()]
+    one = Summed(*probes).check
+    assert one.wakes_at <= 0.0
+    assert not one.is_ready(0.0)
+    assert one.wakes_at == PATIENCE
+    for each in probes:
+        assert not one.is_ready(1.0)
+        visited(each, world.OK, 1.0)
+        one.took(each)
+    assert one.is_ready(1.0)
 
 
-def test_a_success_resets_the_failures():
-    one = make()
-    for at in range(0, 100, 20):
-        assert run(one, REFUSED, at) is Status.WARN
-        assert run(one, OK, at + 10) is Status.PASS
+def test_a_failure_that_has_to_be_confirmed_is_waited_for():
+    probe = a_probe()
+    one = Summed(probe).check
+    one.is_ready(0.0)
+    visited(probe, world.REFUSED, 0.1)
+    one.took(probe)
+    assert not one.is_ready(0.1)
+    visited(probe, world.REFUSED, 2.1)
+    one.took(probe)
+    assert one.is_ready(2.1)
 
 
-def test_fall_of_one_fails_at_once():
-    one = make(check.Policy(fall=1))
-    assert run(one, REFUSED, 0) is Status.FAIL
+def test_its_patience_has_an_end():
+    one = Summed(a_probe()).check
+    assert not one.is_ready(0.0)
+    assert not one.is_ready(PATIENCE - 0.01)
+    assert one.is_ready(PATIENCE)
 
 
-def test_rise_successes_in_a_row_make_it_pass_again():
-    one = make(check.Policy(fall=1, rise=3))
-    run(one, REFUSED, 0)
-    assert run(one, OK, 10) is Status.FAIL
-    assert one.due_at == 10.1 + POLICY.retry_interval
-    assert run(one, OK, 12) is Status.FAIL
-    assert run(one, REFUSED, 14) is Status.FAIL
-    assert run(one, OK, 20) is Status.FAIL
-    assert run(one, OK, 22) is Status.FAIL
-    assert one.result == REFUSED
-    assert run(one, OK, 24) is Status.PASS
+def test_it_does_not_wait_for_what_is_known():
+    probe = a_probe()
+    visited(probe, world.OK, 0.0)
+    summed = Summed(probe)
+    assert summed.check.is_ready(0.0)
+    summed.judge(0.0)
+    assert summed.asked == [0.0]
+    assert not summed.check.is_ready(POLICY.interval - 0.01)
+    assert summed.check.is_ready(POLICY.interval)
 
 
-def test_what_the_probe_has_confirmed_is_not_repeated():
-    down = report.Result.failed('NO CELL UP')
-    down = dataclasses.replace(down, confirmed=True)
-    one = make(check.Policy(fall=3, rise=3))
-    assert run(one, OK, 0) is Status.PASS
-    assert run(one, down, 10) is Status.FAIL
-    assert one.due_at == 20
-    assert run(one, dataclasses.replace(OK, confirmed=True),
-               20) is Status.PASS
-    assert one.due_at == 30
+def test_it_waits_for_what_comes_meanwhile_and_not_for_what_goes():
+    first, second = a_probe(), a_probe()
+    one = Summed(first).check
+    one.is_ready(0.0)
+    one.came(second)
+    one.gone(first)
+    assert not one.is_ready(0.1)
+    one.gone(second)
+    assert one.is_ready(0.1)
+    # Once judged it waits for nothing, until it begins again.
+    one.judge(0.1, 1e9, 0.0)
+    one.came(second)
+    visited(first, world.OK, 0.2)
+    assert one.is_ready(one.wakes_at)
 
 
-def test_a_probe_that_waited_for_more_tells_what_the_backend_took():
-    one = make()
-    assert run(one, dataclasses.replace(OK, latency=0.2), 0,
-               took=4) is Status.PASS
-    assert one.snapshot().latency == 0.2
-    assert run(one, dataclasses.replace(OK, latency=2.0), 10) is Status.WARN
-    # It is late all the same when it is late.
-    assert run(one, dataclasses.replace(OK, latency=0.2), 20,
-               took=5) is Status.WARN
-    assert one.result.reason == check.NO_ANSWER
+def test_news_are_judged_soon_and_once_a_second_at_most():
+    summed = Summed()
+    one = summed.check
+    judged = []
+    now = 0.0
+    while now < 5.0:
+        if one.is_ready(now):
+            summed.judge(now)
+            judged.append(now)
+        if 2.0 <= now:
+            one.tell(now)
+        now = round(now + 0.1, 1)
+    assert judged == [0.0, 2.1, 3.0, 4.0]
 
 
-def test_a_slow_answer_is_a_warning():
-    one = make()
-    assert run(one, OK, 0, took=1.0) is Status.PASS
-    assert run(one, OK, 10, took=1.5) is Status.WARN
-    assert one.result.reason == check.SLOW
-    assert one.due_at == 20
+def test_news_while_it_waits_change_nothing():
+    one = Summed(a_probe()).check
+    one.is_ready(0.0)
+    one.tell(1.0)
+    assert one.wakes_at == PATIENCE
 
 
-def test_an_answer_at_the_deadline_is_no_answer():
-    one = make()
-    run(one, OK, 0)
-    assert run(one, OK, 10, took=5.0) is Status.WARN
-    assert one.result.reason == check.NO_ANSWER
+def test_time_in_which_nothing_could_run_is_left_out():
+    one = Summed(a_probe()).check
+    one.is_ready(0.0)
+    one.excuse(60.0)
+    assert not one.is_ready(60.0 + PATIENCE - 0.01)
+    assert one.is_ready(60.0 + PATIENCE)
 
 
-def test_a_hang_counts_as_often_as_probes_would_have_timed_out():
-    one = make()
-    run(one, OK, 0)
-    one.started(10)
-    assert one.due_at == 15
-    one.overdue(15, 1e9)
-    assert one.status is Status.WARN and one.running
-    assert one.due_at == 22
-    one.overdue(22, 1e9)
-    assert one.status is Status.FAIL and one.running
-    assert one.result.detail == 'still running after 12.0 s'
-    assert one.snapshot().judged_at == 22
+def test_it_is_never_late_itself():
+    """It may have begun to wait before another process took over."""
+    summed = Summed(a_probe())
+    summed.check.is_ready(0.0)
+    assert summed.judge(3600.0) is Status.PASS
+    assert summed.check.wakes_at == 3600.0 + POLICY.interval
 
 
-def test_an_answer_after_the_deadline_does_not_undo_the_verdict():
-    one = make()
-    run(one, OK, 0)
-    one.started(10)
-    one.overdue(15, 1e9)
-    one.finished(OK, 16, 1e9)
-    assert one.status is Status.WARN
-    assert one.due_at == 17
-    one.started(17)
-    one.overdue(22, 1e9)
-    one.finished(OK, 24, 1e9)
-    assert one.status is Status.FAIL
-    assert not one.running
-    assert one.due_at == 26
+def test_what_is_not_final_has_to_be_found_again():
+    summed = Summed()
+    summed.found = world.REFUSED, False
+    assert summed.judge(0.0) is Status.WARN
+    assert summed.check.wakes_at == POLICY.retry_interval
+    assert summed.judge(2.0) is Status.FAIL
+    summed = Summed()
+    summed.found = world.REFUSED, True
+    assert summed.judge(0.0) is Status.FAIL
 
 
-def test_a_retry_after_a_late_answer_is_judged_in_time():
-    one = make()
-    run(one, OK, 0)
-    one.started(10)
-    one.overdue(15, 1e9)
-    one.finished(OK, 21, 1e9)
-    assert one.due_at == 21
-    one.started(21)
-    assert one.due_at == 22
+def test_it_goes_on_from_what_another_process_has_found():
+    inherited = []
+    summed = Summed(label='CELLS', inherit=inherited.append)
+    parts = (report.Component('cell1', Status.PASS),)
+    summed.found = dataclasses.replace(world.OK, components=parts), True
+    summed.judge(100.0)
+    last = summed.check.snapshot()
+    assert (last.name, last.label, last.components) == ('cells', 'CELLS',
+                                                        parts)
+    other = Summed(inherit=inherited.append).check
+    other.restore(last, 101.0)
+    assert other.state.status is Status.PASS
+    assert inherited == [parts]
 
 
-def test_a_late_failure_names_the_fault_and_is_not_counted_twice():
-    one = make(check.Policy(fall=3))
-    run(one, OK, 0)
-    one.started(10)
-    one.overdue(15, 1e9)
-    one.finished(REFUSED, 16, 1e9)
-    assert one.result == REFUSED
-    assert one.status is Status.WARN
-    assert run(one, REFUSED, 18) is Status.WARN
-    assert run(one, REFUSED, 20) is Status.FAIL
+def test_one_probe_is_published_as_it_is():
+    one = check.Single('disk', world.Backend('disk', None), POLICY,
+                       label='DISK', per_worker=True)
+    assert one.watchlist.probes == (one.probe,)
+    visited(one.probe, world.REFUSED, 5.0)
+    seen = one.snapshot()
+    assert (seen.name, seen.label, seen.per_worker, seen.reason) == (
+        'disk', 'DISK', True, 'CONNECTION REFUSED')
 
 
-def test_the_reason_for_a_hang_is_the_probes_own():
-    one = make()
-    one.started(0)
-    one.overdue(5, 1e9, 'BLOCKED BY BROKER', 'see its alarms')
-    assert one.result == report.Result.failed('BLOCKED BY BROKER',
-                                              'see its alarms')
+class Test_probe:
+    question = target.Question(lambda connection: None)
 
+    def found(self, result, answer=None):
+        return target.Findings(result, (
+            {} if answer is None else {self.question: answer}))
 
-def test_a_critical_check_settles_on_a_success_or_on_a_confirmed_failure():
-    one = make()
-    run(one, REFUSED, 0)
-    assert not one.settled
-    run(one, REFUSED, 2)
-    assert one.settled
-    one = make()
-    run(one, OK, 0)
-    assert one.settled
+    def test_the_answer_to_its_question_is_what_counts(self):
+        one = a_probe(self.question)
+        one.state.started(0.0)
+        one.finished(self.found(world.OK, target.Answer(world.REFUSED)),
+                     0.1, 1e9, 0.0)
+        assert one.failed
 
+    def test_the_target_speaks_for_a_question_that_was_not_put(self):
+        one = a_probe(self.question)
+        one.state.started(0.0)
+        one.finished(self.found(world.REFUSED), 0.1, 1e9, 0.0)
+        assert one.failed and one.state.result == world.REFUSED
 
-def test_a_noncritical_check_settles_on_any_verdict():
-    one = make(critical=False)
-    run(one, REFUSED, 0)
-    assert one.settled
+    def test_the_last_value_is_kept(self):
+        one = a_probe(self.question)
+        assert not one.failed
+        for answer, value in [(target.Answer(world.OK, 7), 7),
+                              (target.Answer(world.REFUSED), 7),
+                              (target.Answer(world.OK, 0), 0)]:
+            one.state.started(0.0)
+            one.finished(self.found(world.OK, answer), 0.1, 1e9, 0.0)
+            assert one.value == value
 
-
-def test_the_interval_runs_from_start_to_start_with_jitter():
-    for spread in (-0.1, 0.0, 0.1):
-        one = check.Check('database', POLICY,
-                          uniform=lambda low, high, s=spread: s)
-        run(one, OK, 100, took=0.5)
-        assert one.due_at == 100 + POLICY.interval * (1 + spread)
-
-
-@given(st.lists(st.booleans(), max_size=60), st.integers(1, 5),
-       st.integers(1, 5))
-def test_consecutive_means_consecutive(outcomes, fall, rise):
-    """Against a model: only unbroken runs of results count."""
-    one = make(check.Policy(fall=fall, rise=rise))
-    down = False
-    for index, passed in enumerate(outcomes):
-        status = run(one, OK if passed else REFUSED, index * 10.0)
-        seen = outcomes[:index + 1]
-        if seen[-fall:] == [False] * fall:
-            down = True
-        elif down and seen[-rise:] == [True] * rise:
-            down = False
-        expected = Status.FAIL if down else (
-            Status.PASS if passed else Status.WARN)
-        assert status is expected
-
-
-def test_the_bound_of_the_defaults_is_the_documented_one():
-    assert check.Policy().detection == 10 * 1.1 + 5 + (2 + 5)
+    def test_its_next_visit_is_spread(self):
+        one = a_probe()
+        one.state.started(0.0)
+        one.finished(self.found(world.OK), 0.1, 1e9, 0.05)
+        assert one.state.due_at == 10.5

@@ -225,8 +225,8 @@ def test_a_parsed_database_connection_has_its_parameters(conf):
         connection_parameters = ssl_ca=/ca.pem
         ''')
     made = database.Database(service, {})
-    assert made.target._dialect.url.query == {'charset': 'utf8',
-                                              'ssl_ca': '/ca.pem'}
+    assert made._target._dialect.url.query == {'charset': 'utf8',
+                                               'ssl_ca': '/ca.pem'}
 
 
 @pytest.mark.parametrize('project, place', [

@@ -25,9 +25,10 @@ from healthcheck.plugins import foreign
 from healthcheck.plugins import services
 from healthcheck.plugins import services_rules
 from healthcheck.plugins import worker
-from healthcheck.probing import check
 from healthcheck.probing import guard
 from healthcheck.probing import intake
+from healthcheck.probing import policy as policy_module
+from healthcheck.probing import state
 from healthcheck.reports import report
 from healthcheck.serving import wrapper
 from healthcheck.targets import broker_replies
@@ -41,9 +42,9 @@ ROOT = pathlib.Path(__file__).parents[2]
 DOCS = ROOT / 'doc' / 'source'
 EXAMPLES = DOCS / 'examples'
 
-WITH_REASONS = (base, broker_replies, cells, check, dialects, engine,
-                failures, foreign, guard, intake, mysql_faults, queue_target,
-                report, services, services_rules, switches, worker, wrapper)
+WITH_REASONS = (base, broker_replies, cells, dialects, engine, failures,
+                foreign, guard, intake, mysql_faults, queue_target, report,
+                services, services_rules, state, switches, worker, wrapper)
 
 
 def _read(path: pathlib.Path) -> str:
@@ -88,18 +89,19 @@ def test_detection_table():
         rows = [{key: float(value) for key, value in row.items()}
                 for row in csv.DictReader(lines)]
     for row in rows:
-        policy = check.Policy(
+        policy = policy_module.Policy(
             interval=row['interval'], retry_interval=row['retry_interval'],
             timeout=row['timeout'], fall=int(row['fall']),
             jitter=row['jitter'])
         assert policy.detection == pytest.approx(row['reported within'])
         assert policy.freshness == pytest.approx(row['ttl at least'])
-    assert rows[0]['reported within'] == check.Policy().detection
+    assert rows[0]['reported within'] == policy_module.Policy().detection
 
 
 @pytest.mark.parametrize('path', [ROOT / 'README.rst', DOCS / 'balancer.rst'])
 def test_default_detection_is_named(path):
-    assert f'{check.Policy().detection:g} s with the defaults' in re.sub(
+    detection = policy_module.Policy().detection
+    assert f'{detection:g} s with the defaults' in re.sub(
         r'[Ww]ith the\s+defaults that is (\d+ s)', r'\1 with the defaults',
         _read(path))
 

@@ -12,6 +12,7 @@ import os
 import pathlib
 import random
 import threading
+import types
 
 import pytest
 import requests_mock
@@ -148,7 +149,8 @@ def test_mutated_files(tmp_path, chance):
 
 def test_plugins(chance):
     for _ in range(500 * FACTOR):
-        result = guard.probe_once('disk', fuzz.probe(chance))
+        result = guard.visit(guard.Guarded('disk', types.SimpleNamespace(
+            label='DISK', per_worker=False, probe=fuzz.probe(chance)))).result
         assert (result.status, result.reason) == (report.Status.FAIL,
                                                   guard.PROBE_ERROR)
         assert not [one for one in fuzz.SECRETS if one in result.detail]

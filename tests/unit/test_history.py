@@ -1,18 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
 
-"""What is remembered of a check, and that another prober goes on with it."""
+"""What is remembered of a probe, and that another prober goes on with it."""
 
 from hypothesis import given
 from hypothesis import strategies as st
 import pytest
 
-from healthcheck.probing import check
+from healthcheck.probing import policy
+from healthcheck.probing import state
 from healthcheck.reports import history
 from healthcheck.reports import report
 from tests.unit import world
 
 Status = report.Status
-POLICY = check.Policy(fall=2, rise=2, jitter=0.0)
+POLICY = policy.Policy(fall=2, rise=2, jitter=0.0)
 
 FOUND = {'ok': world.OK, 'bad': world.REFUSED,
          'warn': report.Result(Status.WARN, 'LAGGING')}
@@ -27,7 +28,7 @@ def checked(one, found, began=100.0, step=1.0):
 
 
 def snapshot(*found):
-    return checked(check.Check('database', POLICY), found).snapshot()
+    return checked(state.ProbeState(POLICY), found).snapshot('database')
 
 
 def test_transitions_and_when():
@@ -68,18 +69,18 @@ def test_a_duration_that_is_a_bound_is_below_it():
 
 
 def test_a_late_answer_is_no_pass():
-    one = check.Check('database', POLICY)
+    one = state.ProbeState(POLICY)
     one.started(0.0)
     one.overdue(5.0, 1e9)
     one.finished(world.OK, 6.0, 1e9 + 6)
-    seen = one.snapshot().history
+    seen = one.snapshot('database').history
     assert (seen.passes, seen.fails, seen.last_passed) == (0, 1, None)
 
 
 def test_memory_is_bounded():
-    one = checked(check.Check('database', check.Policy(fall=1)),
+    one = checked(state.ProbeState(policy.Policy(fall=1)),
                   ['ok', 'bad'] * 500)
-    seen = one.snapshot().history
+    seen = one.snapshot('database').history
     assert len(seen.transitions) == 20
     assert len(seen.latencies) == 60
     assert seen.changes == 1000
@@ -90,42 +91,42 @@ def test_memory_is_bounded():
        st.lists(st.sampled_from(sorted(FOUND)), max_size=8))
 def test_a_take_over_makes_no_difference(before, after):
     """As long as what was found before is not stale."""
-    alone = checked(check.Check('database', POLICY), before + after)
-    first = checked(check.Check('database', POLICY), before)
-    second = check.Check('database', POLICY)
-    second.restore(first.snapshot(), 100.0 + len(before))
+    alone = checked(state.ProbeState(POLICY), before + after)
+    first = checked(state.ProbeState(POLICY), before)
+    second = state.ProbeState(POLICY)
+    second.restore(first.snapshot('database'), 100.0 + len(before))
     assert second.settled == first.settled
     assert second.status == first.status
     checked(second, after, 100.0 + len(before))
-    one, other = alone.snapshot(), second.snapshot()
+    one, other = alone.snapshot('database'), second.snapshot('database')
     if not after:
-        one, other = first.snapshot(), second.snapshot()
+        one, other = first.snapshot('database'), second.snapshot('database')
     assert (one.status, one.passes, one.fails, one.reason, one.settled) == (
         other.status, other.passes, other.fails, other.reason, other.settled)
     assert one.history == other.history
 
 
 def test_after_a_take_over_it_is_probed_at_once():
-    second = check.Check('database', POLICY)
+    second = state.ProbeState(POLICY)
     second.restore(snapshot('ok'), 101.0)
     assert second.due_at <= 101.0
 
 
 def test_what_is_stale_is_only_remembered():
-    second = check.Check('database', POLICY)
+    second = state.ProbeState(POLICY)
     last = snapshot('bad', 'bad')
     second.restore(last, 200.0)
     assert second.status is None and not second.settled
     checked(second, ['ok'], 200.0)
-    seen = second.snapshot()
+    seen = second.snapshot('database')
     assert seen.status is Status.PASS
     assert seen.history.last_failure == last.history.last_failure
 
 
 def test_a_probe_that_hangs_goes_on_hanging():
     """In a process that leads again: it is not started a second time."""
-    one = check.Check('database', POLICY)
+    one = state.ProbeState(POLICY)
     one.started(0.0)
     one.restore(snapshot('ok'), 101.0)
     assert one.running
-    assert one.snapshot().started_at == 0.0
+    assert one.snapshot('database').started_at == 0.0

@@ -22,9 +22,11 @@ from healthcheck.answers import board as board_module
 from healthcheck.answers import switches
 from healthcheck import exceptions
 from healthcheck.host import codec
-from healthcheck.probing import check
 from healthcheck.probing import guard
 from healthcheck.probing import intake
+from healthcheck.probing import policy
+from healthcheck.probing import state
+from healthcheck.probing import target
 from healthcheck.reports import lines
 from healthcheck.reports import report
 from tests.unit import settings as settings_module
@@ -167,7 +169,7 @@ components = st.one_of(anything, st.tuples(
     st.just(several), st.one_of(anything, component), component))
 returned = st.one_of(anything, st.tuples(
     st.just(Result), st.sampled_from(['pass', 'fail', 'word', 'zero']),
-    anything, anything, components, anything, anything))
+    anything, anything, components, anything))
 raised = st.sampled_from([
     RuntimeError('sesame'), SystemExit(1), KeyboardInterrupt(),
     GeneratorExit(), RecursionError()])
@@ -183,8 +185,13 @@ class Hostile(world.Backend):
     def _raise(self, *args):
         raise self._exc
 
-    hurry = restore = close = overdue = _raise
-    news = property(lambda self: None, _raise)
+    close = overdue = _raise
+
+
+def taken_in(result):
+    """What is made of what a plugin returns."""
+    return guard.visit(guard.Guarded('one', types.SimpleNamespace(
+        label='ONE', per_worker=False, probe=lambda: result))).result
 
 
 def shown(name, found):
@@ -203,7 +210,7 @@ def shown(name, found):
         assert len(one.components) <= intake.MAX_COMPONENTS + 1
     moment = timeline.Moment(100.0, 1e9 + 100)
     json.dumps(detail.document(
-        detail.Known(found, {}, '', {}), check.Policy(), {}, moment),
+        detail.Known(found, {}, '', {}), policy.Policy(), {}, moment),
         allow_nan=False).encode()
     return board.pages(()).checks[name]
 
@@ -214,11 +221,11 @@ def shown(name, found):
 def test_the_others_keep_their_interval_and_their_verdict(spec, took, exc):
     hostile = Hostile('hostile', value_of(spec), took, exc)
     well = world.Backend('well', lambda now: (world.OK, 0.01))
-    here = world.World([hostile, well], check.Policy(jitter=0.0))
-    here.monitor.restore(report.Report((report.CheckReport(
+    here = world.World([hostile, well], policy.Policy(jitter=0.0))
+    here.scheduler.restore(report.Report((report.CheckReport(
         'hostile', Status.FAIL, 'DOWN', '', 0.0, 30.0, 1e9),)))
-    here.at(31.0, here.monitor.refresh)
-    here.at(31.0, lambda: here.monitor._wait(0.0))
+    here.scheduler.run(go_on=lambda: False)  # from here on it publishes
+    here.at(31.0, here.scheduler.refresh)
     here.run(100.0)
     # Every ten seconds, and when somebody has asked.
     assert well.started == [0.0, 10.0, 20.0, 30.0, 31.0, 41.0, 51.0, 61.0,
@@ -235,7 +242,7 @@ def test_the_others_keep_their_interval_and_their_verdict(spec, took, exc):
 @settings(max_examples=300, deadline=None)
 @given(returned)
 def test_what_is_taken_in_is_exact(spec):
-    taken = guard.probe_once('hostile', lambda: value_of(spec))
+    taken = taken_in(value_of(spec))
     assert type(taken) is Result
     for one in (taken, *taken.components):
         assert type(one.reason) is type(one.detail) is str
@@ -258,7 +265,7 @@ def test_what_is_taken_in_is_exact(spec):
     (Result(Status.FAIL, components=None),
      'components is NoneType, not a tuple')])
 def test_a_wrong_field_is_named(result, fault):
-    assert guard.probe_once('one', lambda: result) == Result.failed(
+    assert taken_in(result) == Result.failed(
         guard.PROBE_ERROR, f'one returned a Result whose {fault}')
 
 
@@ -270,19 +277,19 @@ def test_a_wrong_field_is_named(result, fault):
      'returned a Component whose since is inf, not a number of seconds')])
 def test_so_is_one_of_a_component(component, fault):
     found = Result(Status.PASS, components=(component,))
-    assert guard.probe_once('one', lambda: found).detail == f'one {fault}'
+    assert taken_in(found).detail == f'one {fault}'
 
 
 def test_what_is_right_is_left_as_it_is():
     found = Result(Status.WARN, 'SOME CELLS DOWN', '1 of 2: zürich', (
         Component('zürich', Status.FAIL, 'DATABASE: NO ANSWER', 'db:3306',
                   0.5, 1e9, False), Component('cell2', None, disabled=True)),
-        True, 0.25)
-    assert guard.probe_once('cells', lambda: found) == found
+        0.25)
+    assert taken_in(found) == found
 
 
 def test_numbers_are_bounded():
-    taken = guard.probe_once('one', lambda: Result(
+    taken = taken_in(Result(
         Status.PASS, latency=-1e-3, components=[
             Component('one', None, since=1e300, latency=Whole(2))]))
     assert taken.latency == 0.0
@@ -291,7 +298,7 @@ def test_numbers_are_bounded():
 
 
 def test_components_that_are_left_out_are_counted():
-    taken = guard.probe_once('one', lambda: Result(
+    taken = taken_in(Result(
         Status.PASS, components=(Component('x', None),) * 6000))
     assert len(taken.components) == 5001
     assert taken.components[-1] == Component(
@@ -301,17 +308,18 @@ def test_components_that_are_left_out_are_counted():
 @pytest.mark.parametrize('status', [Status.WARN, Status.FAIL])
 @pytest.mark.parametrize('reason', ['', 'OK'])
 def test_a_fault_never_says_ok(status, reason):
-    assert guard.probe_once('one', lambda: Result(
-        status, reason)).reason == intake.NO_REASON
+    assert taken_in(Result(status, reason)).reason == intake.NO_REASON
 
 
 @pytest.mark.parametrize('why', [
     lambda: None, lambda: (), lambda: ('SLOW',), lambda: ('SLOW', None),
     lambda: (1, 2), Raising, lambda: 'OK', lambda: (Lying('x'), Raising())])
 def test_a_reason_to_be_late_is_taken_in_too(why):
-    assert guard.why_overdue('one', why) == (check.NO_ANSWER, '')
-    assert guard.why_overdue('one', lambda: ('LOCKED', 'by\n7')) == (
-        'LOCKED', 'by\\n7')
+    one = world.Backend('one', None)
+    one.overdue = why
+    assert guard.why_overdue(one) == (state.NO_ANSWER, '')
+    one.overdue = lambda: ('LOCKED', 'by\n7')
+    assert guard.why_overdue(one) == ('LOCKED', 'by\\n7')
 
 
 @pytest.mark.parametrize('text, line', [
@@ -328,15 +336,38 @@ def test_a_text_is_one_line(text, line):
 @pytest.mark.parametrize('exc', [
     SystemExit(3), KeyboardInterrupt(), RuntimeError('sesame')])
 def test_what_methods_raise_is_logged_once(exc, caplog):
-    one = guard.Guarded('hostile', Hostile('hostile', None, None, exc))
+    def fail():
+        raise exc
+    one = guard.Guarded('hostile', types.SimpleNamespace(
+        label='HOSTILE', per_worker=False, probe=fail, overdue=fail,
+        close=fail))
     for _ in range(3):
-        one.hurry()
         one.close()
-        one.restore(None)
     assert [r.getMessage() for r in caplog.records] == [
-        f'Healthcheck hostile: {what} raised builtins.{type(exc).__name__}; '
-        f'that is logged once' for what in ('hurry', 'close', 'restore')]
-    assert one.overdue() == (check.NO_ANSWER, '')
+        f'Healthcheck hostile: close raised builtins.{type(exc).__name__}; '
+        f'that is logged once']
+    assert guard.why_overdue(one) == (state.NO_ANSWER, '')
+    assert guard.visit(one) == target.Findings(Result.failed(
+        guard.PROBE_ERROR, f'hostile raised builtins.{type(exc).__name__}'))
+
+
+@pytest.mark.parametrize('found', [
+    lambda: None, lambda: Result.ok(), Raising,
+    lambda: Pretending(target.Findings), lambda: target.Findings(None)])
+def test_so_is_what_a_target_finds(found):
+    one = world.Backend('one', None)
+    one.probe = lambda questions: found()
+    assert guard.visit(one).result.reason == guard.PROBE_ERROR
+
+
+def test_answers_are_taken_in_too():
+    one = world.Backend('one', None)
+    question = target.Question(lambda connection: target.Answer(world.OK))
+    value = object()
+    one.probe = lambda questions: target.Findings(world.OK, {
+        question: target.Answer(Result(Status.FAIL, 'OK', 'a\nb'), value)})
+    assert guard.visit(one, [question]).answers == {question: target.Answer(
+        Result(Status.FAIL, intake.NO_REASON, 'a\\nb'), value)}
 
 
 # From here on, through the door.

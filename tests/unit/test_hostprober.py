@@ -9,14 +9,14 @@ import pytest
 from healthcheck.host import group as group_module
 from healthcheck.host import hostprober
 from healthcheck.host import sharing
-from healthcheck.probing import check
+from healthcheck.probing import policy
 from healthcheck.reports import report
 from tests.unit import world
 
-POLICY = check.Policy(interval=10.0, retry_interval=2.0)
+POLICY = policy.Policy(interval=10.0, retry_interval=2.0)
 
 
-class Monitor:
+class Scheduler:
     """Does what a test says while it runs; runs until it is told not to."""
 
     def __init__(self, publish):
@@ -34,30 +34,32 @@ class Monitor:
     def restore(self, last):
         self.told.append(('restore', last))
 
-    def rest(self):
-        self.told.append('rest')
+    def rest(self):  # again and again, as long as it follows
+        if self.told[-1:] != ['rest']:
+            self.told.append('rest')
 
     def refresh(self):
         self.told.append('refresh')
 
     def stop(self):
-        return []
+        """It is told when it is asked whether to go on."""
+
+    def close(self):
+        self.told.append('close')
 
 
 class Member:
-    """A process. ``run`` lasts until ``acts`` of its monitor stop it."""
+    """A process. ``run`` lasts until ``acts`` of its scheduler stop it."""
 
     def __init__(self, place, clock):
         self.shown = []
 
         def make(publish):
-            self.monitor = Monitor(publish)
-            return self.monitor
+            self.scheduler = Scheduler(publish)
+            return self.scheduler
         self.prober = hostprober.HostProber(
             group_module.Group(str(place), 'a' * 64, hostprober.lease(POLICY)),
-            POLICY, make, self.shown.append, clock)
-        self.prober._sharing._clock = lambda: int(clock() * 1e9)
-        self.prober._sharing._election._clock = self.prober._sharing._clock
+            POLICY, make, self.shown.append, lambda: int(clock() * 1e9))
         self.prober._stopping.wait = lambda seconds: self.wait(seconds)
         self.waits = []
 
@@ -65,7 +67,7 @@ class Member:
         self.waits.pop(0)()
 
     def run(self, *acts, waits=()):
-        self.monitor.acts = [*acts, self.prober.stop]
+        self.scheduler.acts = [*acts, self.prober.stop]
         self.waits = [*waits, self.prober.stop]
         self.prober._stopping.clear()
         self.prober.run()
@@ -88,8 +90,8 @@ def found(at, status=report.Status.PASS):
 
 def test_who_is_elected_probes_and_publishes(member, clock):
     one, other = member(), member()
-    one.run(lambda: one.monitor.publish(found(1000.0)))
-    assert one.monitor.told == ['run', 'end']
+    one.run(lambda: one.scheduler.publish(found(1000.0)))
+    assert one.scheduler.told == ['run', 'end', 'close']
     assert one.shown == [found(1000.0)]
     other.prober.look()
     assert other.shown == [found(1000.0)]
@@ -99,23 +101,24 @@ def test_the_others_follow(member, clock):
     one, other = member(), member()
 
     def published():
-        one.monitor.publish(found(clock.now))
+        one.scheduler.publish(found(clock.now))
         other.run(waits=[later])
 
     def later():
         clock.now += 1
-        one.monitor.publish(found(clock.now, report.Status.FAIL))
+        one.scheduler.publish(found(clock.now, report.Status.FAIL))
     one.run(published)
-    assert other.monitor.told == []
+    assert other.scheduler.told == ['rest', 'close']
     assert [r.checks[0].status for r in other.shown] == [
         report.Status.PASS, report.Status.FAIL]
 
 
 def test_who_takes_over_goes_on_where_the_last_one_stopped(member, clock):
     one, other = member(), member()
-    one.run(lambda: one.monitor.publish(found(1000.0)))
+    one.run(lambda: one.scheduler.publish(found(1000.0)))
     other.run()
-    assert other.monitor.told == [('restore', found(1000.0)), 'run', 'end']
+    assert other.scheduler.told == [('restore', found(1000.0)), 'run', 'end',
+                                    'close']
 
 
 def test_a_prober_that_was_stopped_yields_before_it_says_anything(
@@ -124,9 +127,9 @@ def test_a_prober_that_was_stopped_yields_before_it_says_anything(
 
     def stopped():
         clock.now += 60
-        other.run(lambda: other.monitor.publish(found(clock.now)),
-                  lambda: one.monitor.publish(found(clock.now - 50,
-                                                    report.Status.FAIL)))
+        other.run(lambda: other.scheduler.publish(found(clock.now)),
+                  lambda: one.scheduler.publish(found(clock.now - 50,
+                                                      report.Status.FAIL)))
     one.run(stopped, one.prober.look)
     assert one.shown == [found(1060.0)]
     assert [r.checks[0].judged_at for r in other.shown] == [1060.0]
@@ -144,15 +147,15 @@ def test_a_prober_that_was_stopped_while_it_wrote_shows_nothing_old(
         if written:
             write(*args)
         clock.now += 60
-        other.run(lambda: other.monitor.publish(found(clock.now,
-                                                      report.Status.FAIL)),
+        other.run(lambda: other.scheduler.publish(found(clock.now,
+                                                        report.Status.FAIL)),
                   one.prober.look)  # for a request, in another thread
         if not written:
             raise sharing.Unusable('it was removed')
 
     def publish():
         monkeypatch.setattr(directory, 'write', stopped)
-        one.monitor.publish(found(clock.now))
+        one.scheduler.publish(found(clock.now))
     one.run(publish)
     assert one.shown == [found(1060.0, report.Status.FAIL)]
 
@@ -160,15 +163,15 @@ def test_a_prober_that_was_stopped_while_it_wrote_shows_nothing_old(
 def test_a_deposed_prober_follows_and_gives_its_connections_back(
         member, clock):
     one, other = member(), member()
-    one.run(lambda: one.monitor.publish(found(clock.now)),
+    one.run(lambda: one.scheduler.publish(found(clock.now)),
             lambda: setattr(clock, 'now', clock.now + 20))
-    assert one.monitor.told == ['run', 'end']
+    assert one.scheduler.told == ['run', 'end', 'close']
 
     def lead():
-        other.monitor.publish(found(clock.now))
+        other.scheduler.publish(found(clock.now))
         one.run()
     other.run(lead)
-    assert one.monitor.told == ['run', 'end', 'rest']
+    assert one.scheduler.told == ['run', 'end', 'close', 'rest', 'close']
     assert one.shown[-1] == found(1020.0)
 
 
@@ -176,7 +179,7 @@ def test_a_prober_that_ends_leaves_the_place_to_another(member):
     one, other = member(), member()
     one.run()
     other.run()
-    assert other.monitor.told[0] == 'run'
+    assert other.scheduler.told[0] == 'run'
 
 
 def test_without_a_place_it_probes_for_itself(tmp_path, clock, caplog):
@@ -186,7 +189,7 @@ def test_without_a_place_it_probes_for_itself(tmp_path, clock, caplog):
 
     def interval():
         clock.now += POLICY.interval
-    one.run(lambda: one.monitor.publish(found(clock.now)), interval,
+    one.run(lambda: one.scheduler.publish(found(clock.now)), interval,
             interval, place.mkdir, interval)
     assert one.shown == [found(1000.0)]
     said = [r.getMessage() for r in caplog.records]
@@ -207,12 +210,12 @@ def test_a_disk_that_fills_up(member, clock, monkeypatch, caplog):
         for each in (one, other):
             monkeypatch.setattr(each.prober._sharing.directory, 'write',
                                 full)
-        one.monitor.publish(found(clock.now))
+        one.scheduler.publish(found(clock.now))
     # Whoever comes then does not follow somebody who cannot publish.
     one.run(fills, lambda: other.run(
-        lambda: other.monitor.publish(found(clock.now))))
+        lambda: other.scheduler.publish(found(clock.now))))
     assert one.shown and other.shown
-    assert other.monitor.told[0] == 'run'
+    assert other.scheduler.told[0] == 'run'
     assert caplog.text.count('no space') == 2
 
 
@@ -220,20 +223,20 @@ def test_a_report_of_another_release_is_not_followed(member, clock, caplog):
     one, other = member(), member()
 
     def publish():
-        one.monitor.publish(found(clock.now))
+        one.scheduler.publish(found(clock.now))
         shared = one.prober._sharing
         for name in (shared._brief, shared._full):
             shared.directory.write(name, b'{', 1, 'x.tmp')
-        other.run(lambda: other.monitor.publish(found(clock.now)))
+        other.run(lambda: other.scheduler.publish(found(clock.now)))
     one.run(publish)
-    assert other.monitor.told == ['run', 'end']
+    assert other.scheduler.told == ['run', 'end', 'close']
     assert other.shown == [found(1000.0)]
     assert 'not a report of this release' in caplog.text
 
 
 def test_what_was_left_behind_is_no_report(member, clock):
     one, other = member(), member()
-    one.run(lambda: one.monitor.publish(found(clock.now)))
+    one.run(lambda: one.scheduler.publish(found(clock.now)))
     clock.now += 31
     other.prober.look()
     assert other.shown == []
@@ -241,7 +244,7 @@ def test_what_was_left_behind_is_no_report(member, clock):
 
 def test_what_goes_stale_while_one_follows_is_shown_to_be(member, clock):
     one, other = member(), member()
-    one.run(lambda: one.monitor.publish(found(clock.now)))
+    one.run(lambda: one.scheduler.publish(found(clock.now)))
     other.prober.look()
     clock.now += 31
     assert other.shown[-1].stale(clock.now)
@@ -251,18 +254,18 @@ def test_who_asks_for_a_round_reaches_the_prober(member, clock):
     one, other = member(), member()
 
     def ask():
-        one.monitor.publish(found(clock.now))
+        one.scheduler.publish(found(clock.now))
         clock.now += 0.1
         other.run(waits=[other.prober.refresh])
     one.run(ask, lambda: None)
-    assert 'refresh' in one.monitor.told
-    assert 'refresh' not in other.monitor.told
+    assert 'refresh' in one.scheduler.told
+    assert 'refresh' not in other.scheduler.told
 
 
 def test_the_prober_asks_itself(member):
     one = member()
     one.run(one.prober.refresh)
-    assert one.monitor.told == ['run', 'refresh', 'end']
+    assert one.scheduler.told == ['run', 'refresh', 'end', 'close']
 
 
 def test_all_that_is_known_comes_from_whoever_probes(member, clock):
@@ -271,5 +274,5 @@ def test_all_that_is_known_comes_from_whoever_probes(member, clock):
         'cells', report.Status.PASS, 'OK', '', clock.now, 30.0, 1e9,
         components=(report.Component('cell1', report.Status.PASS),)),))
     assert other.prober.known() is None
-    one.run(lambda: one.monitor.publish(full))
+    one.run(lambda: one.scheduler.publish(full))
     assert other.prober.known() == one.prober.known() == full

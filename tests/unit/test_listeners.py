@@ -22,7 +22,7 @@ from healthcheck.config import views
 from healthcheck import exceptions
 from healthcheck.listeners import audience as audience_module
 from healthcheck.listeners import notification
-from healthcheck.probing import check
+from healthcheck.probing import policy as policy_module
 from healthcheck.reports import changes
 from healthcheck.reports import history
 from healthcheck.reports import report
@@ -190,9 +190,9 @@ def test_no_more_threads(monkeypatch, courier, caplog):
     assert [recorder.told.get(timeout=10).time for _ in range(2)] == [0, 1]
 
 
-# What the monitor tells.
+# What the scheduler tells.
 
-def walked(behaviour, until, policy=check.Policy()):
+def walked(behaviour, until, policy=policy_module.Policy()):
     told = []
     here = world.World([world.Backend('database', behaviour)], policy,
                        changed=told.append)
@@ -215,11 +215,11 @@ def test_each_change_is_told():
 
 
 def test_a_reason_that_changes_is_no_change_of_status(caplog):
-    caplog.set_level(logging.INFO, 'healthcheck.probing.monitor')
+    caplog.set_level(logging.INFO, 'healthcheck.probing.changelog')
     reasons = iter(['A', 'A', 'B', 'A', 'B'])
     told = walked(lambda now: (
         report.Result.failed(next(reasons, 'B')), 0.0), 60,
-        check.Policy(fall=1))
+        policy_module.Policy(fall=1))
     assert [one.after for one in told] == [Status.FAIL]
     assert caplog.messages == ['Healthcheck database: never run -> fail: A',
                                'Healthcheck database: fail -> fail: B']
@@ -227,10 +227,10 @@ def test_a_reason_that_changes_is_no_change_of_status(caplog):
 
 def test_back_and_forth_between_slow_and_out_is_told_and_logged(caplog):
     """None of these is well, and each of them is news."""
-    caplog.set_level(logging.INFO, 'healthcheck.probing.monitor')
+    caplog.set_level(logging.INFO, 'healthcheck.probing.changelog')
     runs = iter([(world.OK, 2.0), (world.REFUSED, 0.0)] * 3)
     told = walked(lambda now: next(runs, (world.REFUSED, 0.0)), 45,
-                  check.Policy(fall=1))
+                  policy_module.Policy(fall=1))
     found = [one.after for one in told]
     assert found == [Status.WARN, Status.FAIL] * (len(found) // 2)
     assert len(found) >= 4
@@ -238,7 +238,7 @@ def test_back_and_forth_between_slow_and_out_is_told_and_logged(caplog):
 
 
 def test_the_log_has_the_fields(caplog):
-    caplog.set_level(logging.INFO, 'healthcheck.probing.monitor')
+    caplog.set_level(logging.INFO, 'healthcheck.probing.changelog')
     walked(lambda now: (world.OK if now < 5 else report.Result.failed(
         'REFUSED', 'db1: 100% off'), 0.0), 15)
     written = json.loads(formatters.JSONFormatter().format(

@@ -117,8 +117,8 @@ def test_what_others_return(result, expected):
     class Theirs:
         def healthcheck(self, server_port):
             return result
-    assert guard.Guarded('theirs', foreign.ForeignProbe(
-        'theirs', Theirs(), 80)).probe() == expected
+    assert guard.visit(foreign.ForeignTarget(
+        'theirs', Theirs(), 80)).result == expected
 
 
 def test_each_process_has_its_own(scripted, door):
@@ -236,28 +236,33 @@ class TestReasons:
     ('sqlite:////tmp/x', {'timeout': 4.0})])
 def test_each_driver_is_bounded(url, expected):
     made = database.Database(cfg.CONF, {'database_connection': url})
-    assert made.target._dialect.connect_args() == expected
+    assert made._target._dialect.connect_args() == expected
+
+
+def target_of(made):
+    """What the check of a plugin probes."""
+    return made.check(made.name, {}).probe.target
 
 
 def test_a_missing_sqlite_file_is_not_made(tmp_path):
     path = tmp_path / 'nova.db'
-    made = database.Database(cfg.CONF, {
-        'database_connection': f'sqlite:///{path}'})
-    assert made.probe() == report.Result.failed(
+    made = target_of(database.Database(cfg.CONF, {
+        'database_connection': f'sqlite:///{path}'}))
+    assert made.probe().result == report.Result.failed(
         dialects.NO_SUCH_DATABASE, f'{path} does not exist')
     assert not path.exists()
     path.write_bytes(b'')
-    assert made.probe() == report.Result.ok()
+    assert made.probe().result == report.Result.ok()
     path.write_bytes(b'something else' * 1000)
-    assert made.probe().reason == dialects.CORRUPT
+    assert made.probe().result.reason == dialects.CORRUPT
     path.unlink()
-    assert made.probe().reason == dialects.NO_SUCH_DATABASE
+    assert made.probe().result.reason == dialects.NO_SUCH_DATABASE
 
 
 def test_messages_to_nobody_are_not_kept(conf):
     for url in ('fake://', 'kombu+memory://'):
-        made = message_queue.MessageQueue(
-            conf(''), {'message_queue_transport_url': url})
+        made = target_of(message_queue.MessageQueue(
+            conf(''), {'message_queue_transport_url': url}))
         for _ in range(3):
-            assert made.probe() == report.Result.ok()
+            assert made.probe().result == report.Result.ok()
         made.close()

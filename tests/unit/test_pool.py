@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from healthcheck.cells import pool
+from healthcheck.probing import pool
 
 PATIENCE = 10
 
@@ -15,13 +15,15 @@ PATIENCE = 10
 class Job:
     """Ends when it is told to.
 
-    :ivar began: in which thread
+    :ivar thread: in which it began
+    :ivar found: what its end was called with, and in which thread
     """
 
     def __init__(self, hold=True):
         self.began = threading.Event()
         self.go_on = threading.Event()
-        self.thread = None
+        self.thread = self.found = None
+        self.over = threading.Event()
         if not hold:
             self.go_on.set()
 
@@ -29,6 +31,11 @@ class Job:
         self.thread = threading.current_thread()
         self.began.set()
         self.go_on.wait(3 * PATIENCE)
+        return self
+
+    def done(self, found):
+        self.found = found, threading.current_thread()
+        self.over.set()
 
 
 class Idle(list):
@@ -66,7 +73,7 @@ def make(monkeypatch):
 
 def submit(one, *jobs):
     for job in jobs:
-        one.submit(job)
+        one.submit(job, job.done)
     for job in jobs:
         assert job.began.wait(PATIENCE)
 
@@ -77,6 +84,16 @@ def test_threads_are_daemons_and_named(make):
     submit(one, job)
     assert job.thread.daemon
     assert job.thread.name == 'test-pool-1'
+
+
+def test_what_is_found_is_handed_on_in_the_same_thread(make):
+    one, idle = make()
+    job = Job()
+    submit(one, job)
+    assert job.found is None
+    job.go_on.set()
+    assert job.over.wait(PATIENCE)
+    assert job.found == (job, job.thread)
 
 
 def test_who_is_idle_is_used_first(make):
@@ -109,7 +126,7 @@ def test_no_more_than_there_may_be(make):
     held = [Job(), Job()]
     submit(one, *held)
     third = Job(hold=False)
-    one.submit(third)
+    one.submit(third, third.done)
     assert not third.began.is_set()
     assert len({job.thread for job in held}) == 2
     held[0].go_on.set()
@@ -136,13 +153,13 @@ def test_a_job_does_not_wait_behind_one_that_hangs(make):
     first, second = Job(), Job()
     submit(one, first, second)
     hung = Job()
-    one.submit(hung)
+    one.submit(hung, hung.done)
     first.go_on.set()  # its thread goes on with the one that hangs
     assert hung.began.wait(PATIENCE)
     second.go_on.set()
     second.thread.join(PATIENCE)
     last = Job(hold=False)
-    one.submit(last)
+    one.submit(last, last.done)
     assert last.began.wait(PATIENCE)
     hung.go_on.set()
 
@@ -156,7 +173,7 @@ def test_a_job_that_comes_as_a_thread_ends_is_done(make, monkeypatch):
         def get(self, block=True, timeout=None):
             if timeout is not None and not second.began.is_set():
                 if not self.qsize():
-                    one.submit(second)
+                    one.submit(second, second.done)
                 raise queue.Empty
             return super().get(block, timeout)
     monkeypatch.setattr(pool.queue, 'Queue', Queue)
@@ -170,19 +187,66 @@ def test_without_a_thread_to_be_had(make, monkeypatch):
     one, idle = make()
     monkeypatch.setattr(threading.Thread, 'start', no_more)
     with pytest.raises(RuntimeError):
-        one.submit(Job())
+        one.submit(Job(), print)
     monkeypatch.undo()
     held = Job()
     submit(one, held)
     monkeypatch.setattr(threading.Thread, 'start', no_more)
     waiting = Job(hold=False)
-    one.submit(waiting)  # there is one that will do it
+    one.submit(waiting, waiting.done)  # there is one that will do it
     held.go_on.set()
     assert waiting.began.wait(PATIENCE)
 
 
 def no_more(thread):
     raise RuntimeError("can't start new thread")
+
+
+def test_more_than_there_could_be_before(make):
+    """A target that is needed came: it has a thread of its own."""
+    one, idle = make(size=1)
+    held, other = Job(), Job(hold=False)
+    submit(one, held)
+    one.size = 2
+    submit(one, other)
+    assert other.thread is not held.thread
+    held.go_on.set()
+
+
+class TestEnd:
+
+    def test_who_is_idle_ends_at_once(self, make):
+        one, idle = make(idle=3 * PATIENCE)
+        jobs = Job(), Job()
+        submit(one, *jobs)
+        for job in jobs:
+            job.go_on.set()
+        idle.wait_for(2)
+        one.end()
+        for job in jobs:
+            job.thread.join(PATIENCE)
+            assert not job.thread.is_alive()
+
+    def test_who_works_ends_when_that_is_done(self, make):
+        one, idle = make(idle=3 * PATIENCE)
+        held, waiting = Job(), Job(hold=False)
+        one.size = 1
+        submit(one, held)
+        one.submit(waiting, waiting.done)
+        one.end()
+        held.go_on.set()
+        assert waiting.over.wait(PATIENCE)  # nothing is left undone
+        held.thread.join(PATIENCE)
+        assert not held.thread.is_alive()
+
+    def test_what_comes_later_is_done(self, make):
+        """A visit that hung may come back, and is to be closed."""
+        one, idle = make(idle=3 * PATIENCE)
+        one.end()
+        job = Job(hold=False)
+        submit(one, job)
+        job.thread.join(PATIENCE)
+        assert job.over.is_set() and not job.thread.is_alive()
 
 
 @pytest.mark.parametrize('size', [1, 2, 3])
@@ -192,8 +256,8 @@ def test_all_jobs_are_done_and_all_threads_end(size, monkeypatch):
     one = pool.Pool(size, 'test-pool')
     done = threading.Semaphore(0)
     for _ in range(200):
-        one.submit(done.release)
-        one.submit(done.release)
+        one.submit(done.release, str)
+        one.submit(int, lambda found: done.release())
         assert done.acquire(timeout=PATIENCE)
     for _ in range(200):
         assert done.acquire(timeout=PATIENCE)

@@ -55,13 +55,13 @@ def stock(section):
 
 
 def test_html_is_escaped():
-    view = render.Answer([verdict(status=Status.FAIL, reason='<B>')],
-                         Status.FAIL)
+    view = render.Rendering([verdict(status=Status.FAIL, reason='<B>')],
+                            Status.FAIL)
     assert b'<TD>&lt;B&gt;</TD>' in view.pages[render.HTML].body[0]
 
 
 def test_health_json():
-    view = render.Answer(
+    view = render.Rendering(
         [verdict(time=1.5), verdict('queue', Status.FAIL, 'NO ANSWER',
                                     label='QUEUE', critical=False, time=2.0),
          verdict('disable_by_file')], Status.WARN, time=3.0)

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 
-"""When which backend is visited, in time that a test owns."""
+"""When which target is visited, in time that a test owns."""
 
 import collections
 import itertools
@@ -11,89 +11,138 @@ from hypothesis import stateful
 from hypothesis import strategies as st
 import pytest
 
-from healthcheck.cells import cell
-from healthcheck.cells import mappings
-from healthcheck.cells import rota
-from healthcheck.cells import turns
-from healthcheck.probing import check
 from healthcheck.probing import guard
+from healthcheck.probing import policy as policy_module
+from healthcheck.probing import probe
+from healthcheck.probing import rota
+from healthcheck.probing import state
+from healthcheck.probing import target
+from healthcheck.probing import turns
+from healthcheck.probing import watched as watched_module
 from healthcheck.reports import report
 from tests.unit import world
 
 Status = report.Status
 
-POLICY = check.Policy()
+POLICY = policy_module.Policy()
 
 
-class Place:
-    """A cell, as far as a rota knows one."""
+class Server(target.Target):
+    """What is visited in a city.
 
-    def __init__(self, is_cell0=False):
-        self.mapping = mappings.Mapping(
-            mappings.CELL0 if is_cell0 else 'uuid', '', '', '', False)
-        self.backends = []
+    A behaviour is what ``world.Backend`` has: from the time at which a visit
+    starts to its result and how long it takes, None for ever.
+
+    :ivar visits: when they began
+    :ivar cut: when it was asked why it is late
+    """
+
+    def __init__(self, city, behaviour, key=None):
+        self.city = city
+        self.behaviour = behaviour
+        self.visits = []
+        self.closed = []
+        self.cut = []
+        self._key = self if key is None else key
+
+    @property
+    def key(self):
+        return self._key
+
+    def probe(self, questions=()):
+        raise NotImplementedError('a city knows what is found')
+
+    def overdue(self):
+        self.cut.append(self.city.now)
+        return 'LATE', 'so late'
+
+    def close(self):
+        raise NotImplementedError('a city closes by itself')
 
 
 class City(world.Timeline):
     """A rota, and visits that take as long as a test says.
 
-    A behaviour is what ``world.Backend`` has: from the time at which a visit
-    starts to its result and how long it takes, None for ever.
-
-    :ivar visits: of each backend, when they began
+    :ivar going_on: the visits, and whether each of them had to wait for a
+        worker
+    :ivar judged: of each probe, when it was found overdue or its visit ended
+    :ivar again: keys of what has to be visited once more
     """
 
     def __init__(self, workers=16, policy=POLICY, seed=1):
         super().__init__()
         self.policy = policy
         self.uniform = random.Random(seed).uniform
-        self.rota = rota.Rota(workers, self._visit, lambda: self.now,
-                              lambda: 1e9 + self.now, self.uniform)
+        self.rota = rota.Rota(workers, policy, self._visit, self._close,
+                              lambda: self.now, lambda: 1e9 + self.now,
+                              self.uniform)
         self.workers = workers
-        self.behaviours = {}
-        self.visits = collections.defaultdict(list)
         self.judged = collections.defaultdict(list)
-        self.suspects_at_most = 0
         self.going_on = {}
-        self._suspects = set()
+        self.again = set()
+        self.order = []
+        self.suspects_at_most = 0
+        self.suspects = set()
 
-    def backend(self, behaviour, place=None, label='b'):
-        made = cell.Backend(label, None, self.policy, place or Place())
-        made.cell.backends.append(made)
-        made.check._uniform = self.uniform
-        self.behaviours[made] = behaviour
+    def probe(self, behaviour, *, needed=False, key=None):
+        """One that is not visited yet."""
+        return probe.Probe(Server(self, behaviour, key), self.policy,
+                           needed=needed)
+
+    def add(self, *probes):
+        for one in probes:
+            self.rota.add(one)
+
+    def added(self, behaviour, count=1, **kwargs):
+        """So many that are visited."""
+        made = [self.probe(behaviour, **kwargs) for _ in range(count)]
+        self.add(*made)
         return made
 
-    def cell(self, behaviour):
-        place = Place()
-        return [self.backend(behaviour, place, label) for label in 'dq']
-
     def step(self):
-        for backend in self.rota.step(lambda one: ('LATE', 'so late')):
-            self.judged[backend].append(self.now)
+        for one in self.rota.step():
+            self.judged[one].append(self.now)
         return self.rota.wakes_at
 
-    def _visit(self, backend):
-        assert backend.place not in self.going_on
-        self.going_on[backend.place] = backend
-        assert len(self.going_on) <= self.workers
-        if backend.suspect:
-            self._suspects.add(backend)
+    def _visit(self, watched):
+        assert watched not in self.going_on
+        assert watched.probes
+        server = watched.target
+        assert not server.closed
+        self.going_on[watched] = not watched.needed
+        assert sum(self.going_on.values()) <= self.workers
+        if watched.suspect and not watched.needed:
+            self.suspects.add(watched)
         self.suspects_at_most = max(self.suspects_at_most,
-                                    len(self._suspects))
-        self.visits[backend].append(self.now)
-        result, took = self.behaviours[backend](self.now)
+                                    len(self.suspects))
+        server.visits.append(self.now)
+        self.order.append(server)
+        result, took = server.behaviour(self.now)
         if took is not None:
-            self.at(self.now + took, lambda: self.finish(backend, result))
+            self.at(self.now + took, lambda: self.finish(watched, result))
 
-    def finish(self, backend, result):
-        del self.going_on[backend.place]
-        self._suspects.discard(backend)
-        return self.rota.finished(backend, result, self.now)
+    def _close(self, watched):
+        assert watched not in self.going_on
+        watched.target.closed.append(self.now)
+
+    def finish(self, watched, result):
+        del self.going_on[watched]
+        self.suspects.discard(watched)
+        again = watched.key in self.again
+        self.again.discard(watched.key)
+        judged = self.rota.finished(watched, target.Findings(result),
+                                    self.now, again)
+        for one in judged:
+            self.judged[one].append(self.now)
+        return judged
 
 
 def well(now):
     return world.OK, 0.02
+
+
+def lasts(now):
+    return world.OK, 1.0
 
 
 def refused(now):
@@ -113,51 +162,68 @@ def never(now):
     return world.OK, None
 
 
+def begins(behaviour, at):
+    """One that passes until then."""
+    return lambda now: (behaviour if now >= at else well)(now)
+
+
+def visits(one):
+    return one.target.visits
+
+
 def gaps(times, after=0.0):
     times = [time for time in times if time >= after]
     return [late - early for early, late in itertools.pairwise(times)]
 
 
+def seconds(many):
+    """How many visits began in which second."""
+    return collections.Counter(int(time) for one in many
+                               for time in visits(one))
+
+
 def test_each_is_visited_once_an_interval():
     city = City()
-    many = [city.backend(well) for _ in range(200)]
-    city.rota.add(many)
+    many = city.added(well, 200)
     city.run(100)
     for one in many:
-        assert max(gaps(city.visits[one])) <= 11.0 + 0.2
-        assert min(gaps(city.visits[one])[1:]) >= 9.0 - 0.2
+        assert max(gaps(visits(one))) <= 11.0 + 0.2
+        assert min(gaps(visits(one))[1:]) >= 9.0 - 0.2
 
 
 def test_the_first_round_begins_at_once_and_all_others_are_spread():
     city = City()
-    city.rota.add([city.backend(well) for _ in range(1000)])
+    many = city.added(well, 1000)
     city.run(60)
-    times = sorted(itertools.chain(*city.visits.values()))
+    times = sorted(itertools.chain(*map(visits, many)))
     # 1000 of 0.02 s each, 8 at once.
     assert len(times) > 1000 and times[999] <= 2.6
-    tenths = collections.Counter(int(time) for time in times)
-    assert all(50 <= tenths[second] <= 150 for second in range(20, 60))
+    found = seconds(many)
+    assert all(50 <= found[second] <= 150 for second in range(20, 60))
 
 
-def test_no_more_visits_than_workers_and_one_for_a_place():
+def test_no_more_visits_than_workers_and_one_for_a_target():
     city = City(workers=4)
-    for _ in range(20):
-        city.rota.add(city.cell(lambda now: (world.OK, 0.3)))
+    many = [city.probe(lambda now: (world.OK, 0.3), key=number)
+            for number in [*range(40)] * 2]
+    city.add(*many)
     city.run(30)  # the city asserts
-    assert all(len(times) >= 3 for times in city.visits.values())
-    assert len(city.visits) == 40
+    assert all(len(visits(one)) >= 3 for one in many[:40])
+    # Those that came later use the target that there was.
+    assert not any(visits(one) for one in many[40:])
+    assert all(one.state.status is Status.PASS for one in many)
 
 
 def test_all_workers_are_used():
     city = City(workers=4)
-    city.rota.add([city.backend(never) for _ in range(9)])
+    city.added(never, 9)
     city.run(0)
     assert len(city.going_on) == 4
 
 
 def test_suspects_have_three_quarters_of_the_workers():
     city = City()
-    city.rota.add([city.backend(frozen) for _ in range(100)])
+    city.added(frozen, 100)
     city.run(30)
     city.suspects_at_most = 0
     city.run(120)
@@ -166,293 +232,497 @@ def test_suspects_have_three_quarters_of_the_workers():
 
 def test_with_two_workers_suspects_have_one():
     city = City(workers=2)
-    down = city.backend(refused)
-    city.rota.add([down])
+    down, = city.added(refused)
     city.run(30)
-    assert down.check.status is Status.FAIL
-    assert len(city.visits[down]) >= 3
+    assert down.state.status is Status.FAIL
+    assert len(visits(down)) >= 3
 
 
 class TestFrozen:
-    """Fifty cells; healthy ones do not wait for the others."""
+    """A hundred targets; healthy ones do not wait for the others."""
 
-    def cells(self, city, behaviour, count):
-        down = [city.cell(behaviour) for _ in range(count)]
-        up = [city.cell(well) for _ in range(50 - count)]
+    def targets(self, city, behaviour, count):
+        down = [city.probe(behaviour) for _ in range(count)]
+        up = [city.probe(well) for _ in range(100 - count)]
         made = down + up
         random.Random(7).shuffle(made)
-        for one in made:
-            city.rota.add(one)
-        return list(itertools.chain(*down)), list(itertools.chain(*up))
+        city.add(*made)
+        return down, up
 
     def test_one_for_good_holds_one_worker(self):
         city = City()
-        stuck_at = 50.0
-        down, up = self.cells(city, lambda now: (
-            world.OK, 0.02 if now < stuck_at else None), 1)
+        (stuck,), up = self.targets(city, begins(never, 50.0), 1)
         city.run(300)
-        assert [one.place for one in city.going_on.values()] == [
-            down[0].place]
-        begun = [one for one in down if city.visits[one][-1] >= stuck_at]
-        assert len(begun) == 1  # and once
-        assert begun[0].check.status is Status.FAIL
-        assert begun[0].check.result.reason == 'LATE'
+        assert [one.target for one in city.going_on
+                if one.target.visits[-1] < 299] == [stuck.target]
+        assert len([at for at in visits(stuck) if at >= 50.0]) == 1
+        assert stuck.state.status is Status.FAIL
+        assert stuck.state.result.reason == 'LATE'
         for one in up:
-            assert max(gaps(city.visits[one])) <= 11.0 + 0.2
-            assert one.check.status is Status.PASS
+            assert max(gaps(visits(one))) <= 11.0 + 0.2
+            assert one.state.status is Status.PASS
 
     def test_one_for_good_is_judged_in_time_and_stays_fresh(self):
         city = City()
-        stuck = city.backend(lambda now: (world.OK, 0.02 if now < 50
-                                          else None))
-        city.rota.add([stuck])
+        stuck, = city.added(begins(never, 50))
         city.run(50 + POLICY.detection)
-        assert stuck.check.status is Status.FAIL
+        assert stuck.state.status is Status.FAIL
         city.run(500)
-        assert len(city.visits[stuck]) == len(
-            [time for time in city.visits[stuck] if time < 50]) + 1
+        assert len([at for at in visits(stuck) if at >= 50]) == 1
         assert max(gaps(city.judged[stuck])) <= POLICY.freshness
 
     def test_a_quarter_that_times_out_each_time(self):
         city = City()
-        down, up = self.cells(city, frozen, 13)
+        down, up = self.targets(city, frozen, 25)
         city.run(300)
         for one in up:
             # The first round has to find out who is frozen.
-            assert max(gaps(city.visits[one])) <= 12.0
-            assert max(gaps(city.visits[one], 30)) <= 11.0 + 0.2
+            assert max(gaps(visits(one))) <= 14.0
+            assert max(gaps(visits(one), 30)) <= 11.0 + 0.2
         for one in down:
-            assert one.check.status is Status.FAIL
-            assert max(gaps(city.visits[one], 30)) <= POLICY.ttl
+            assert one.state.status is Status.FAIL
+            assert max(gaps(visits(one), 30)) <= POLICY.ttl
 
     def test_a_quarter_that_begins_to_time_out(self):
         city = City()
-        down, up = self.cells(city, lambda now: (
-            frozen if now >= 50 else well)(now), 13)
+        down, up = self.targets(city, begins(frozen, 50), 25)
         city.run(300)
         for one in up:
-            assert max(gaps(city.visits[one])) <= 11.0 + 2.0
-            assert one.check.status is Status.PASS
+            assert max(gaps(visits(one))) <= 11.0 + 2.0
+            assert one.state.status is Status.PASS
 
-    @pytest.mark.parametrize('behaviour', [frozen, never])
-    def test_all_of_sixty(self, behaviour):
+    @pytest.mark.parametrize('behaviours', [
+        (frozen, frozen), (never, well)])
+    def test_all_of_sixty(self, behaviours):
         """With the default of cells_workers, and it has to be told in time.
 
         For good they hold a worker each; one is left to see the others.
         """
         city = City(workers=80)
-        down = [city.cell(lambda now: (
-            behaviour if now >= 50 else well)(now)) for _ in range(60)]
-        for one in down:
-            city.rota.add(one)
+        down = [[city.added(begins(behaviour, 50))[0]
+                 for behaviour in behaviours] for _ in range(60)]
         city.run(50 + POLICY.detection + 1.0)
         for one in down:
-            assert any(each.check.status is Status.FAIL for each in one)
+            assert any(each.state.status is Status.FAIL for each in one)
 
     def test_a_tenth_of_a_thousand(self):
         city = City(workers=80)
-        down = [city.cell(lambda now: (
-            frozen if now >= 50 else well)(now)) for _ in range(100)]
-        up = [city.cell(well) for _ in range(900)]
-        for one in down + up:
-            city.rota.add(one)
+        down = [city.added(begins(frozen, 50), 2) for _ in range(100)]
+        up = city.added(well, 1800)
         city.run(150)
         for one in down:
-            assert any(each.check.status is Status.FAIL for each in one)
-        for one in itertools.chain(*up):
-            assert max(gaps(city.visits[one], 20)) <= 20.0
-            assert max(gaps(city.visits[one], 100)) <= 11.0 + 0.5
+            assert any(each.state.status is Status.FAIL for each in one)
+        for one in up:
+            assert max(gaps(visits(one), 20)) <= 20.0
+            assert max(gaps(visits(one), 100)) <= 11.0 + 0.5
+
+
+class TestNeeded:
+    """What requests cannot do without waits for nobody."""
+
+    def test_is_visited_first(self):
+        city = City(workers=2)
+        many = city.added(well, 50)
+        needed = city.added(well, 2, needed=True)
+        city.run(0)
+        assert city.order == [one.target for one in (*needed, *many[:2])]
+
+    def test_is_visited_when_due_though_all_workers_hang(self):
+        city = City(workers=4)
+        city.added(never, 9)
+        needed = city.added(well, 3, needed=True)
+        city.run(100)
+        assert len(city.going_on) == 4
+        for one in needed:
+            assert max(gaps(visits(one))) <= 11.0
+            assert len(visits(one)) >= 9
+        assert city.rota.needed == 3
+
+    def test_all_of_them_at_a_time_beside_all_workers(self):
+        city = City(workers=4)
+        city.added(never, 9)
+        city.added(never, 9, needed=True)
+        city.run(0)
+        assert len(city.going_on) == 4 + city.rota.needed == 13
+
+    def test_a_target_is_needed_while_one_of_its_probes_is(self):
+        city = City(workers=1)
+        city.added(never)
+        city.run(0)
+        one, = city.added(well, key='k')
+        other, = city.added(well, key='k', needed=True)
+        assert city.rota.needed == 1
+        city.run(20)
+        assert len(visits(one)) >= 2
+        city.rota.remove(other)
+        assert city.rota.needed == 0
+        before = len(visits(one))
+        city.run(60)
+        assert len(visits(one)) == before
+
+    def test_what_waits_for_a_worker_and_is_needed_then_is_visited_once(
+            self):
+        city = City(workers=2)
+        hung = city.added(lambda now: (world.OK, 4.0), 2)
+        city.run(0.5)
+        one, = city.added(well, key='k')
+        city.run(1.0)
+        assert not visits(one)
+        city.added(well, key='k', needed=True)
+        city.run(8.0)
+        assert visits(one) == [1.0]
+        assert all(len(visits(other)) == 1 for other in hung)
+
+    def test_one_that_is_gone_holds_its_thread_until_it_comes_back(self):
+        """Or another that is needed would have none."""
+        city = City()
+        one, = city.added(frozen, needed=True)
+        city.run(1.0)
+        city.rota.remove(one)
+        assert city.rota.needed == 1
+        city.run(5.0)
+        assert city.rota.needed == 0
+
+    def test_is_not_spread(self):
+        """Its first regular visit comes an interval after the first one."""
+        city = City(policy=policy_module.Policy(jitter=0.0))
+        one, = city.added(well, needed=True)
+        city.run(35)
+        assert visits(one) == [0.0, 10.0, 20.0, 30.0]
 
 
 class TestTurns:
-    """Who comes first when there are not enough workers."""
+    """Which comes first when there are not enough workers."""
 
-    def test_what_nothing_goes_without_comes_first(self):
-        city = City(workers=4)
-        many = [city.backend(well) for _ in range(50)]
-        cell0 = city.backend(well, Place(is_cell0=True))
-        api = cell.Backend('API', None, POLICY, None)
-        city.behaviours[api] = well
-        city.rota.add([*many, cell0, api])
-        city.run(0)
-        assert list(city.visits) == [cell0, api, *many[:2]]
+    def watched(self, *failures):
+        """One that has failed so often."""
+        made = watched_module.Watched('k', Server(None, well))
+        made.probes = [probe.Probe(made.target, POLICY) for _ in failures]
+        for one, count in zip(made.probes, failures):
+            for _ in range(count):
+                one.state.started(0.0)
+                one.state.finished(world.REFUSED, 0.1, 0.1)
+        return made
 
     def test_what_is_to_be_confirmed_comes_before_what_is_down(self):
         line = turns.Turns(8)
-        city = City()
-        down, first = city.backend(refused), city.backend(refused)
-        healthy = city.backend(well)
-        for one, failures in ((down, 2), (first, 1)):
-            for _ in range(failures):
-                one.check.started(0.0)
-                one.check.finished(world.REFUSED, 0.1, 0.1)
+        down, first, healthy = map(self.watched, (2, 1, 0))
         for one in (down, first, healthy):
             line.put(one)
         assert [line.take(0.0) for _ in range(4)] == [
             healthy, first, down, None]
 
-    def test_the_other_half_of_a_suspect_is_one(self):
-        city = City()
-        database, queue = city.cell(well)
-        assert not queue.suspect
-        database.check.started(0.0)
-        database.check.finished(world.REFUSED, 0.1, 0.1)
-        assert queue.suspect
+    def test_a_target_is_suspect_for_each_of_its_probes(self):
+        assert not self.watched(0, 0).suspect
+        assert self.watched(0, 1).suspect
+        assert self.watched(0, 1).confirming
+        assert self.watched(0, 2).suspect
+        assert not self.watched(0, 2).confirming
 
     def test_few_are_begun_at_once(self):
         """A thousand that answer must not keep requests from their turn."""
         city = City(workers=80)
-        city.rota.add([city.backend(lambda now: (world.OK, 0.03))
-                       for _ in range(100)])
+        city.added(lambda now: (world.OK, 0.03), 100)
         city.run(0)
         assert len(city.going_on) == turns.AT_ONCE
         city.run(0.02)
         assert len(city.going_on) == turns.AT_ONCE
 
-    def test_who_waits_for_its_backend_keeps_nobody(self):
+    def test_what_waits_for_its_backend_keeps_nobody(self):
         city = City(workers=80)
-        city.rota.add([city.backend(frozen) for _ in range(100)])
+        city.added(frozen, 100)
         city.run(turns.LASTS + 0.001)
         assert len(city.going_on) == 2 * turns.AT_ONCE
         city.run(1.0)
         assert len(city.going_on) == 80
 
 
+@pytest.mark.parametrize('needed', [True, False])
 @pytest.mark.parametrize('seed', range(20))
 @pytest.mark.parametrize('behaviour', [refused, frozen, late, never])
-def test_a_fault_is_found_within_the_formula(behaviour, seed):
+def test_a_fault_is_found_within_the_formula(behaviour, seed, needed):
     city = City(seed=seed)
     fault_at = city.uniform(20, 40)
-    one = city.backend(
-        lambda now: (behaviour if now >= fault_at else well)(now))
-    city.rota.add([one] + [city.backend(well) for _ in range(10)])
+    one, = city.added(begins(behaviour, fault_at), needed=needed)
+    city.added(well, 10)
     city.run(fault_at + POLICY.detection + 1e-6)
-    assert one.check.status is Status.FAIL
+    assert one.state.status is Status.FAIL
 
 
 def test_a_first_failure_is_looked_into_at_once():
     """Spreading is for those of which enough is known."""
     city = City()
-    many = [city.backend(refused) for _ in range(8)]
-    city.rota.add(many)
+    many = city.added(refused, 8)
     city.run(2.1)
-    assert all(one.check.status is Status.FAIL for one in many)
+    assert all(one.state.status is Status.FAIL for one in many)
     city.run(100)
-    assert len({city.visits[one][-1] for one in many}) == 8
+    assert len({visits(one)[-1] for one in many}) == 8
 
 
 def test_hurry_visits_all_once_more_and_spreads_them_again():
     city = City()
-    many = [city.backend(well) for _ in range(1000)]
-    city.rota.add(many)
+    many = city.added(well, 1000)
     city.run(50)
+    # A round does so: what is being visited is visited once more.
+    city.again = {key for key, visited in city.rota.running().items()
+                  if visited}
     city.rota.hurry()
     city.run(53)
-    assert all(city.visits[one][-1] >= 50 for one in many)
-    assert sum(time >= 50 for times in city.visits.values()
-               for time in times) <= 1000 * 1.2
+    assert all(visits(one)[-1] >= 50 for one in many)
+    assert sum(time >= 50 for one in many
+               for time in visits(one)) <= 1000 * 1.2
     city.run(100)
-    tenths = collections.Counter(
-        int(time) for times in city.visits.values() for time in times)
-    assert all(50 <= tenths[second] <= 150 for second in range(55, 100))
+    found = seconds(many)
+    assert all(50 <= found[second] <= 150 for second in range(55, 100))
 
 
-def test_hurry_visits_again_whom_it_finds_being_visited():
+def test_what_has_to_be_visited_again_is_visited_at_once():
     city = City()
-    one = city.backend(lambda now: (world.OK, 1.0))
-    city.rota.add([one])
-    city.run(0.5)
-    city.rota.hurry()
+    one, = city.added(lasts, key='k')
+    city.again = {'k'}
     city.run(5)
-    assert city.visits[one] == [0.0, 1.0]
+    assert visits(one) == [0.0, 1.0]
 
 
-def test_hurry_does_not_visit_twice_whom_it_finds_waiting():
+def test_hurry_does_not_visit_twice_what_it_finds_waiting():
     city = City(workers=2)
-    slow = city.backend(lambda now: (world.OK, 1.0))
-    parked = city.backend(well, slow.place)
-    city.rota.add([slow, parked, city.backend(lambda now: (world.OK, 1.0))])
-    queued = city.backend(well)
-    city.rota.add([queued])
+    city.added(lasts, 2)
+    queued, = city.added(well)
     city.run(0.5)
-    assert not city.visits[parked] and not city.visits[queued]
+    assert not visits(queued)
     city.rota.hurry()
     city.run(1.5)
-    assert city.visits[parked] == city.visits[queued] == [1.0]
+    assert visits(queued) == [1.0]
+
+
+class TestShared:
+    """Many probes of one target."""
+
+    def test_one_visit_for_all(self):
+        city = City()
+        one, other = [city.probe(well, key='k') for _ in range(2)]
+        city.add(one, other)
+        city.run(100)
+        assert len(visits(one)) >= 9
+        assert max(gaps(visits(one))) <= 11.0 + 0.2
+        assert not visits(other)  # its own target is not used
+        assert city.judged[one] == city.judged[other]
+
+    def test_one_that_joins_during_a_visit_is_visited_after_it(self):
+        city = City()
+        one, = city.added(lasts, key='k')
+        city.run(0.5)
+        other, = city.added(lasts, key='k')
+        city.run(1.5)
+        assert visits(one) == [0.0, 1.0]
+        assert city.judged[one] == [1.0]
+        assert not city.judged[other]
+        city.run(2.0)
+        assert city.judged[other] == [2.0]
+
+    def test_one_that_joins_is_visited_soon(self):
+        city = City()
+        one, = city.added(well, key='k')
+        city.run(30)
+        other, = city.added(well, key='k')
+        city.run(30.5)
+        assert visits(one)[-1] == 30
+        assert other.state.status is Status.PASS
+
+    def test_one_that_joins_does_not_hide_that_a_visit_is_late(self):
+        city = City()
+        one, = city.added(begins(never, 30), key='k')
+        city.run(45)
+        assert len(city.going_on) == 1
+        other, = city.added(well, key='k')
+        city.run(70)
+        assert one.state.status is Status.FAIL
+        assert not city.judged[other]
+
+    def test_one_that_leaves_takes_no_visit_with_it(self):
+        """It was to be visited soon for that one, and later for others."""
+        city = City(policy=policy_module.Policy(jitter=0.0))
+        one, = city.added(well, key='k')
+        city.run(15)
+        other, = city.added(well, key='k')
+        city.run(15.5)
+        # As if a question of the other had failed.
+        other.state.started(15.5)
+        other.state.finished(world.REFUSED, 15.5, 15.5)
+        watched, = city.rota._watched.values()
+        city.rota._plan(watched)
+        assert watched.due_at == 17.5 < one.state.due_at
+        assert city.rota.remove(other) is None
+        before = len(visits(one))
+        city.run(60)
+        assert len(visits(one)) >= before + 3
+        assert max(gaps(visits(one), 15)) <= 11.0
+
+    def test_what_another_probe_wants_is_not_closed(self):
+        city = City()
+        one, other = [city.probe(well, key='k') for _ in range(2)]
+        city.add(one, other)
+        city.run(5)
+        assert city.rota.remove(one) is None
+        city.run(50)
+        assert not one.target.closed
+        assert city.rota.remove(other) == 'k'
+        assert one.target.closed == [50]
+        assert not other.target.closed  # it was never opened
+
+    def test_each_is_excused_for_its_own_wait(self):
+        """How long another probe has waited is not its own wait."""
+        policy = policy_module.Policy(fall=2, jitter=0.0)
+        one = probe.Probe(Server(None, well, 'k'), policy)
+        other = probe.Probe(Server(None, well, 'k'), policy)
+        watched = watched_module.Watched('k', one.target)
+        watched.probes = [one, other]
+        # It was late once and is to be judged at a fixed time.
+        one.state.started(0.0)
+        one.state.overdue(5.0, 5.0)
+        one.state.finished(world.OK, 9.0, 9.0)
+        assert (one.state.due_at, one.state._judge_by) == (9.0, 12.0)
+        other.state.due_at = 0.0
+        watched.begin(10.0)
+        assert one.state.due_at == 12.0 + 1.0
 
 
 class TestRemoved:
 
     def test_while_planned(self):
         city = City()
-        one = city.backend(well)
-        city.rota.add([one])
+        one, = city.added(well)
         city.run(5)
-        before = len(city.visits[one])
-        assert city.rota.remove([one]) == [one]
+        before = len(visits(one))
+        assert city.rota.remove(one) is one.target
+        assert one.target.closed == [5]
         city.run(50)
-        assert len(city.visits[one]) == before
+        assert len(visits(one)) == before
+        assert not city.rota.running()
+
+    def test_before_it_was_visited(self):
+        city = City()
+        one, = city.added(well)
+        city.rota.remove(one)
+        city.run(50)
+        assert not visits(one)
+        assert not one.target.closed  # it has opened nothing
 
     @pytest.mark.parametrize('behaviour', [well, refused])
     def test_while_queued(self, behaviour):
         city = City(workers=2)
-        busy = [city.backend(lambda now: (world.OK, 4.0))
-                for _ in range(2)]
-        one = city.backend(behaviour)
-        city.rota.add([one])
+        one, = city.added(behaviour)
         city.run(1.0)
-        before = len(city.visits[one])
-        city.rota.add(busy)
+        before = len(visits(one))
+        city.added(lambda now: (world.OK, 4.0), 2)
         city.run(1.0)
         city.rota.hurry()
         city.run(1.5)
-        assert city.rota.remove([one]) == [one]
+        assert city.rota.remove(one) is one.target
         city.run(50)
-        assert len(city.visits[one]) == before
+        assert len(visits(one)) == before
+        assert len(one.target.closed) == 1
 
-    def test_while_parked(self):
-        city = City()
-        first, second = city.cell(lambda now: (world.OK, 2.0))
-        city.rota.add([first, second])
-        city.run(1)
-        assert city.rota.remove([second]) == [second]
-        city.run(50)
-        assert not city.visits[second]
-        assert max(gaps(city.visits[first])) < 12
+    @pytest.mark.parametrize('behaviour', [well, refused])
+    def test_while_queued_and_added_again(self, behaviour):
+        city = City(workers=2)
+        city.added(lambda now: (world.OK, 4.0), 2)
+        city.run(0.5)
+        one, = city.added(behaviour, key='k')
+        city.run(1.0)
+        city.rota.remove(one)
+        other, = city.added(behaviour, key='k')
+        city.run(5.0)
+        assert not visits(one)
+        assert len(visits(other)) == 1
 
     def test_while_visited(self):
         city = City()
-        first, second = city.cell(lambda now: (world.OK, 2.0))
-        city.rota.add([first, second])
+        one, = city.added(lambda now: (world.OK, 2.0), key='k')
         city.run(1)
-        assert city.rota.remove([first]) == []
+        assert city.rota.remove(one) == 'k'
+        assert one.target.cut == [1]  # so that it comes back
+        assert city.rota.visits == 1
+        assert not city.rota.running()
         city.run(1.5)
-        assert not city.visits[second]  # nobody is sent beside the visit
-        assert city.finish(first, world.OK) is False
-        city.behaviours[first] = None
-        city._events.clear()
+        assert not one.target.closed
         city.run(50)
-        assert len(city.visits[first]) == 1
-        assert max(gaps(city.visits[second])) < 12
+        assert one.target.closed == [2]
+        assert city.rota.visits == 0
+        assert len(visits(one)) == 1
+        assert not city.judged[one]
+
+    def test_while_visited_and_added_again(self):
+        city = City()
+        one, = city.added(lambda now: (world.OK, 2.0), key='k')
+        city.run(1)
+        city.rota.remove(one)
+        other, = city.added(well, key='k')
+        city.run(2.0)
+        # What was cut says nothing about it, and nothing is closed.
+        assert not one.target.closed
+        assert not city.judged[other]
+        assert visits(one) == [0, 2]
+        one.target.behaviour = well
+        city.run(50)
+        assert not one.target.closed
+        assert max(gaps(visits(one))) < 12
+        assert other.state.status is Status.PASS
 
     def test_while_it_hangs(self):
         city = City()
-        one = city.backend(never)
-        city.rota.add([one])
+        one, = city.added(never)
         city.run(1)
-        city.rota.remove([one])
-        city.run(50)
-        assert one not in city.judged
+        city.rota.remove(one)
+        watched, = city.going_on
+        assert watched.probes == []
+        city.run(20)
+        assert len(city.rota._watched) == 1
+        city.finish(watched, world.OK)
+        assert not city.rota._watched
+        assert one.target.closed == [20]
+
+
+class TestRest:
+
+    def test_closes_what_is_not_visited(self):
+        city = City()
+        one, other = city.added(well)[0], city.added(frozen)[0]
+        unseen = city.probe(well)
+        city.run(1)
+        city.add(unseen)
+        city.rota.rest()
+        assert one.target.closed == [1]
+        assert not other.target.closed and not unseen.target.closed
+        city.run(4)
+
+    def test_closes_each_once(self):
+        city = City()
+        one, = city.added(well)
+        city.run(1)
+        city.rota.rest()
+        city.rota.rest()
+        city.rota.remove(one)
+        assert one.target.closed == [1]
+
+    def test_closes_what_was_visited_by_a_later_call(self):
+        city = City()
+        one, = city.added(frozen)
+        city.run(1)
+        city.rota.rest()
+        watched, = city.going_on
+        city.finish(watched, world.OK)
+        city.rota.rest()
+        assert one.target.closed == [1]
 
 
 def test_time_in_which_nothing_ran_is_not_held_against_anybody():
     city = City()
-    one, other = city.backend(never), city.backend(well)
-    city.rota.add([one])
+    one, = city.added(never)
     city.run(1)
     city.now += 60  # the process was stopped
     city.rota.excuse(60)
-    city.rota.add([other])
+    city.added(well)
     city.run(64.9)
     assert one not in city.judged
     city.run(65.0)
@@ -460,32 +730,29 @@ def test_time_in_which_nothing_ran_is_not_held_against_anybody():
 
 
 def test_waiting_for_a_turn_is_not_held_against_a_second_try():
-    """One that was late once is to be judged at a fixed time, see Check.
+    """One that was late once is to be judged at a fixed time, see State.
 
     It has its whole timeout all the same, when its turn comes late.
     """
-    city = City(workers=2, policy=check.Policy(fall=2, jitter=0.0))
-    late = iter([6.0])
-    one = city.backend(lambda now: (world.OK, next(late, 1.0)))
-    other = city.backend(well, one.place)
-    city.rota.add([one, other])
-    city.behaviours[other] = lambda now: (world.OK, 6.5)
-    city.run(12.4)
-    assert len(city.visits[one]) == 1 and len(city.visits[other]) == 1
+    city = City(workers=2, policy=policy_module.Policy(fall=2, jitter=0.0))
+    times = iter([6.0])
+    one, = city.added(lambda now: (world.OK, next(times, 1.0)))
+    city.run(5.5)
+    assert len(city.judged[one]) == 1  # it is due again at 7
+    city.added(lambda now: (world.OK, 6.5), 2)
+    city.run(11.9)
+    assert len(visits(one)) == 1
     city.run(14)
-    assert len(city.visits[one]) == 2
-    assert one.check.status is Status.PASS
-    assert len(city.judged[one]) == 1
+    assert len(visits(one)) == 2
+    assert one.state.status is Status.PASS
 
 
 def test_a_target_that_cannot_say_why_is_late():
-    class Target:
+    class Target(Server):
         def overdue(self):
             raise RuntimeError('rabbit://u:sesame@h')
 
-    one = cell.Backend('b', Target(), POLICY, Place())
-    assert guard.why_overdue(one.label, one.target.overdue) == (
-        check.NO_ANSWER, '')
+    assert guard.why_overdue(Target(None, never)) == (state.NO_ANSWER, '')
 
 
 class Machine(stateful.RuleBasedStateMachine):
@@ -495,35 +762,40 @@ class Machine(stateful.RuleBasedStateMachine):
         super().__init__()
         self.city = City(workers=3)
         self.rota = self.city.rota
-        self.known, self.removed = set(), set()
-        self.places = [Place() for _ in range(6)]
+        self.known, self.removed, self.made = [], [], []
         self.before = {}
 
-    @stateful.rule(place=st.integers(0, 5), count=st.integers(1, 4))
-    def add(self, place, count):
-        made = [self.city.backend(never, self.places[place])
+    @stateful.rule(key=st.integers(0, 5), count=st.integers(1, 3),
+                   needed=st.sampled_from([False, False, False, True]))
+    def add(self, key, count, needed):
+        made = [self.city.probe(never, key=key, needed=needed)
                 for _ in range(count)]
-        self.known.update(made)
-        self.rota.add(made)
+        self.known += made
+        self.made += made
+        self.city.add(*made)
 
     @stateful.precondition(lambda self: self.known)
     @stateful.rule(data=st.data())
     def remove(self, data):
-        one = data.draw(st.sampled_from(self.in_order()))
-        self.known.discard(one)
-        self.removed.add(one)
-        self.before[one] = len(self.city.visits[one])
-        visited = self.city.going_on.get(one.place) is one
-        assert self.rota.remove([one]) == ([] if visited else [one])
+        one = data.draw(st.sampled_from(self.known))
+        self.known.remove(one)
+        self.removed.append(one)
+        key = one.target.key
+        others = any(each.target.key == key for each in self.known)
+        assert self.rota.remove(one) == (None if others else key)
+        self.before[one] = one.state.due_at, one.state.running
 
     @stateful.precondition(lambda self: self.city.going_on)
-    @stateful.rule(data=st.data(), result=st.sampled_from(
-        [world.OK, world.REFUSED]))
-    def finish(self, data, result):
-        going_on = sorted(self.city.going_on.values(),
-                          key=self.order_of)
-        one = data.draw(st.sampled_from(going_on))
-        assert self.city.finish(one, result) is (one in self.known)
+    @stateful.rule(data=st.data(), again=st.booleans(),
+                   result=st.sampled_from([world.OK, world.REFUSED]))
+    def finish(self, data, again, result):
+        watched = data.draw(st.sampled_from(list(self.city.going_on)))
+        wanted = [one for one in watched.visit if one in self.known]
+        for one in watched.visit:
+            self.before.pop(one, None)
+        if again:
+            self.city.again.add(watched.key)
+        assert self.city.finish(watched, result) == wanted
         self.city.run(self.city.now)
 
     @stateful.rule(seconds=st.floats(0, 20))
@@ -539,59 +811,79 @@ class Machine(stateful.RuleBasedStateMachine):
         self.city.now += seconds
         self.rota.excuse(seconds)
 
-    @stateful.invariant()
-    def nobody_is_lost(self):
-        planned = {backend for due_at, _, backend in self.rota._due
-                   if due_at == backend.check.due_at}
-        waiting = set(itertools.chain(*self.rota._turns._lines))
-        parked = set(itertools.chain(*self.rota._parked.values()))
-        visited = set(self.rota.visited.values())
-        for one in self.known:
-            assert one in planned | waiting | parked | visited
-            if one in visited:
-                assert one in planned  # or it would never be overdue
-        for place in self.rota._parked:
-            assert place in self.rota.visited
+    def watched(self):
+        return self.rota._watched.values()
 
     @stateful.invariant()
-    def the_rota_knows_who_is_visited(self):
-        assert self.rota.visited == self.city.going_on
-        assert len(self.rota.visited) <= 3
+    def nothing_is_lost(self):
+        planned = {watched for due_at, _, watched in self.rota._due
+                   if self.rota._watched.get(watched.key) is watched
+                   and due_at == watched.due_at}
+        waiting = set(itertools.chain(*self.rota._turns._lines))
+        for watched in self.watched():
+            assert watched in planned | waiting
+            if watched.visit is not None:
+                assert watched in planned  # or it would never be overdue
+        assert sorted(self.known, key=id) == sorted(
+            (one for watched in self.watched() for one in watched.probes),
+            key=id)
+
+    @stateful.invariant()
+    def the_rota_knows_what_is_visited(self):
+        assert {watched for watched in self.watched()
+                if watched.visit is not None} == set(self.city.going_on)
+        assert self.rota.visits == len(self.city.going_on)
+        assert self.rota.running() == {
+            one.target.key: any(each.key == one.target.key
+                                for each in self.city.going_on)
+            for one in self.known}
 
     @stateful.invariant()
     def two_suspects_of_three(self):
-        assert len(self.city._suspects) <= 2
+        assert len(self.city.suspects) <= 2
 
     @stateful.invariant()
-    def who_was_removed_is_not_visited(self):
-        for one in self.removed:
-            assert len(self.city.visits[one]) == self.before[one]
+    def what_was_removed_is_not_visited(self):
+        for watched in self.city.going_on:
+            assert watched.probes or watched.target.cut
+        for one, (due_at, running) in self.before.items():
+            assert running or not one.state.running
+
+    @stateful.invariant()
+    def what_is_closed_was_opened_and_is_not_wanted(self):
+        """Once, and as soon as can be."""
+        used = {watched.target for watched in self.watched()}
+        for one in self.made:
+            server = one.target
+            assert len(server.closed) == (
+                1 if server.visits and server not in used else 0)
 
     @stateful.invariant()
     def there_is_no_worker_too_many(self):
-        """Whoever can be visited is, once time has passed."""
+        """What can be visited is, once time has passed."""
         self.city.run(self.city.now)
-        if len(self.rota.visited) < 3:
-            needed, well, *_ = self.rota._turns._lines
-            assert not needed and not well
+        now = self.city.now
+        for watched in self.watched():
+            if watched.needed and watched.visit is None:
+                assert watched.due_at > now
+        if sum(self.city.going_on.values()) < 3:
+            healthy, *_ = self.rota._turns._lines
+            assert not healthy
 
     def teardown(self):
-        """In the end, everybody is visited."""
-        for one in self.known | self.removed:
-            self.city.behaviours[one] = well
-        for one in list(self.city.going_on.values()):
-            self.city.finish(one, world.OK)
+        """In the end, everything is visited."""
+        for one in self.made:
+            one.target.behaviour = well
+        for watched in list(self.city.going_on):
+            self.city.finish(watched, world.OK)
         start = self.city.now
         self.city.run(start + 30)
         for one in self.known:
-            assert self.city.visits[one][-1] >= start
-            assert one.check.status is Status.PASS
-
-    def order_of(self, backend):
-        return list(self.city.behaviours).index(backend)
-
-    def in_order(self):
-        return sorted(self.known, key=self.order_of)
+            watched = self.rota._watched[one.target.key]
+            assert watched.target.visits[-1] >= start
+            assert one.state.status is Status.PASS
+        assert len(self.rota._watched) == len(
+            {one.target.key for one in self.known})
 
 
 TestMachine = Machine.TestCase

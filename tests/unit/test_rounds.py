@@ -4,9 +4,9 @@
 
 import pytest
 
-from healthcheck.probing import check
-from healthcheck.probing import monitor
+from healthcheck.probing import policy
 from healthcheck.reports import report
+from tests.unit import cloud
 from tests.unit import world
 
 
@@ -18,12 +18,11 @@ class Refreshed:
                          for name, behaviour in behaviours.items()}
         self.world = world.World(
             list(self.backends.values()),
-            check.Policy(interval=1000, ttl=3000, jitter=0.0))
+            policy.Policy(interval=1000, ttl=3000, jitter=0.0))
 
     def ask(self, *times):
         for time in times:
-            self.world.at(time, lambda: self.world.monitor._handle(
-                monitor._Refresh))
+            self.world.at(time, self.world.scheduler.refresh)
 
     def rounds(self):
         """(when it was published, when it began) of each."""
@@ -46,13 +45,6 @@ def test_everything_is_probed_once():
     assert here.backends['message_queue'].started == [0, 50]
     (published, began), = here.rounds()
     assert (published, began) == (pytest.approx(50.2), 50)
-
-
-def test_a_probe_is_told_before_it_is_run():
-    here = Refreshed(database=answers(0.1))
-    here.ask(50)
-    here.world.run(100)
-    assert here.backends['database'].hurried == [1]
 
 
 def test_who_asks_at_the_same_time_shares_it():
@@ -88,7 +80,7 @@ def test_a_hang_does_not_hold_it():
     here.ask(50)
     here.world.run(100)
     (published, began), = here.rounds()
-    assert (published, began) == (50 + check.Policy().timeout, 50)
+    assert (published, began) == (50 + policy.Policy().timeout, 50)
 
 
 def test_a_hang_from_before_does_not_hold_it_and_is_not_joined():
@@ -115,3 +107,15 @@ def test_nothing_is_published_before_all_is_settled():
     here.world.run(0.5)
     assert [c.status for _, r in here.world.reports for c in r.checks] == [
         report.Status.FAIL] * len(here.world.reports)
+
+
+def test_what_sums_up_others_is_judged_by_what_the_round_has_found():
+    here = cloud.Cloud([cloud.row(1)], policy=policy.Policy(
+        interval=1000, ttl=3000, jitter=0.0))
+    here.run(1050)
+    judged = len(here.judged)
+    here.at(1050.5, here.scheduler.refresh)
+    here.run(1060)
+    found, = [one for _, one in here.reports if one.refreshed_at][:1]
+    assert len(here.judged) > judged
+    assert found.checks[0].judged_at > found.refreshed_at

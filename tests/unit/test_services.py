@@ -5,7 +5,6 @@
 import dataclasses
 import datetime
 import time
-import types
 
 from oslo_config import cfg
 import oslo_middleware
@@ -13,12 +12,12 @@ import pytest
 import sqlalchemy
 
 from healthcheck.cells import cell
-from healthcheck.cells import fleet
-from healthcheck.cells import look as look_module
+from healthcheck.cells import inventory
 from healthcheck.config import views
 from healthcheck import exceptions
 from healthcheck.plugins import heartbeats
 from healthcheck.plugins import services
+from healthcheck.probing import guard
 from healthcheck.reports import report
 from tests import heartbeat_rows
 from tests.unit import wsgi
@@ -60,20 +59,20 @@ def nova(clock):
     made = services.Services(views.View(cfg.CONF, {
         'services_of': 'nova', 'cells_api_connection': NO_DATABASE}), {})
 
-    def look(*cells, listed=True):
-        made._looks._member = types.SimpleNamespace(
-            look=lambda: look_module.State(listed, Component('', PASS), cells))
-        return made.probe()
-    look.plugin = made
-    return look
+    def judge(*cells, listed=True):
+        return made.judge(inventory.InventoryState(
+            listed, Component('', PASS), cells), clock.now)
+    return judge
 
 
-def known(name, *kinds, up=True, is_cell0=False, reason='OK', **clocks):
+def known(name, *kinds, up=True, is_cell0=False, reason='OK',
+          counting=Component('', PASS), **clocks):
     """A cell in which those were counted."""
     status = {True: PASS, False: FAIL, None: None}[up]
     return cell.CellState(
         Component(name, status, reason, latency=3.0), is_cell0, True, up,
-        True, services._Counted.of(heartbeats.Found(kinds, **clocks)))
+        True, counting,
+        services.Counted.of(heartbeats.Found(kinds, **clocks)))
 
 
 def unknown(name, up=False, reason='DATABASE: CONNECTION REFUSED',
@@ -95,7 +94,6 @@ class TestNova:
                       known('one', CONDUCTOR, COMPUTES),
                       known('two', CONDUCTOR, COMPUTES))
         assert said(result) == (PASS, 'OK')
-        assert result.confirmed
         assert result.latency == 0.0  # the cells' are told by "cells"
         assert result.detail == (
             'nova-compute 180 of 200 up, 20 down; nova-conductor 4 up; '
@@ -181,14 +179,31 @@ class TestNova:
         assert said(nova(skewed, known('two', NO_CONDUCTOR))) == (
             FAIL, 'NO CONDUCTOR UP')
 
-    def test_a_watch_that_does_not_answer(self, nova):
-        def stuck():
-            raise look_module.Stuck
-        nova.plugin._looks._member = types.SimpleNamespace(look=stuck)
-        assert said(nova.plugin.probe()) == (FAIL, 'NO ANSWER')
+    def test_a_cell_that_cannot_be_counted_says_why(self, nova):
+        denied = Component('', FAIL, 'PERMISSION DENIED', 'd:3306: no', 0.1)
+        result = nova(known('one', CONDUCTOR),
+                      known('two', NO_CONDUCTOR, counting=denied))
+        assert said(result) == (PASS, 'OK')
+        assert result.detail == 'nova-conductor 2 up'
+        assert result.components[1] == dataclasses.replace(
+            denied, name='two', status=None)
+        assert said(nova(known('two', CONDUCTOR, counting=denied))) == (
+            WARN, 'SERVICES UNKNOWN')
+
+    def test_a_count_holds_until_the_next_has_failed_for_good(self, nova):
+        failing = Component('', WARN, 'NO ANSWER')
+        assert said(nova(known('one', NO_CONDUCTOR, counting=failing))) == (
+            FAIL, 'NO CONDUCTOR UP')
+
+    def test_one_that_was_not_counted_yet(self, nova):
+        one = dataclasses.replace(known(
+            'one', counting=Component('', None, 'NOT PROBED')), counted=None)
+        result = nova(known('two', CONDUCTOR), one)
+        assert said(result) == (PASS, 'OK')
+        assert result.components[1] == Component('one', None, 'NOT PROBED')
 
     def test_what_makes_counts_differ(self, clock):
-        of = services._Counted.of
+        of = services.Counted.of
         one = of(heartbeats.Found((CONDUCTOR, COMPUTES)))
         clock.now += 10
         assert of(heartbeats.Found((CONDUCTOR, Kind(
@@ -200,32 +215,6 @@ class TestNova:
                                    skewed=True)) != one
         assert one is not None and one != 'something else'
 
-    def test_it_wants_no_queues(self, nova):
-        looks = nova.plugin._looks
-        wants = looks._member._wants
-        assert not wants.queues
-        assert wants == fleet.Wants(count=looks._counted)
-
-    def test_rounds_news_and_the_end_are_the_members(self, nova):
-        made = services.Services(views.View(cfg.CONF, {
-            'services_of': 'nova', 'cells_api_connection': NO_DATABASE}), {})
-        here = made._looks._member._watches.get()
-        calls = []
-        here.join = lambda member, wants, news: calls.append(news)
-        here.look = lambda anew, patience: calls.append(anew) or (
-            look_module.State(False, Component('', None), ()))
-        here.leave = lambda member: calls.append('left')
-        made.probe()
-        made.hurry()
-        made.probe()
-        made.close()
-        news = calls.pop(0)
-        assert calls == [False, True, 'left']
-        made.news = lambda: calls.append('news')
-        news()
-        assert calls[-1] == 'news'
-        assert made.overdue() == ('NO ANSWER', '')
-
 
 def view(conf, **section):
     section.setdefault('cells_api_connection', NO_DATABASE)
@@ -234,7 +223,7 @@ def view(conf, **section):
 
 
 def table_of(made):
-    return made._looks._count.keywords['table']
+    return made._count.keywords['table']
 
 
 class TestWhose:
@@ -290,7 +279,7 @@ class TestWhose:
     def test_down_time_is_the_services(self, conf, text, name, down_time):
         made = services.Services(view(conf(f'[DEFAULT]\n{text}'),
                                       services_of=name), {})
-        assert made._looks._count.keywords['down_time'] == down_time
+        assert made._count.keywords['down_time'] == down_time
 
     @pytest.mark.parametrize('name, option', [
         ('nova', 'service_down_time'), ('cinder', 'report_interval'),
@@ -325,37 +314,45 @@ def database(tmp_path):
 
 class TestOneDatabase:
 
-    def made(self, url, name):
-        return services.Services(views.View(cfg.CONF, {
+    def found(self, url, name):
+        """What a visit says of the database, and of the services."""
+        made = services.Services(views.View(cfg.CONF, {
             'services_of': name, 'database_connection': url}), {})
+        probe = made.check('services', {}).probe
+        found = guard.visit(probe.target, [probe.question])
+        return found.result, found.answer(probe.question).result
+
+    def services(self, url, name):
+        return self.found(url, name)[1]
 
     @pytest.mark.parametrize('name', ['cinder', 'neutron'])
     def test_all_is_well(self, database, name):
-        made = self.made(database(name, ('a', 5), ('a', 900), ('b', 5)),
-                         name)
-        result = made.probe()
+        result = self.services(database(
+            name, ('a', 5), ('a', 900), ('b', 5)), name)
         assert said(result) == (PASS, 'OK')
         assert result.detail == 'a 1 of 2 up, 1 down; b 1 up'
         assert result.components == (
             Component('a', PASS, detail='a 1 of 2 up, 1 down'),
             Component('b', PASS, detail='b 1 up'))
-        assert not result.confirmed and result.latency is None
+        assert result.latency is None
 
     @pytest.mark.parametrize('name', ['cinder', 'neutron'])
     def test_all_of_a_kind_are_down(self, database, name):
-        result = self.made(database(name, ('a', 900), ('b', 5)),
-                           name).probe()
+        result = self.services(database(name, ('a', 900), ('b', 5)), name)
         assert said(result) == (FAIL, 'ALL OF A KIND DOWN')
         assert result.detail == 'a 0 of 1 up, 1 down'
         assert [(one.status, one.reason) for one in result.components] == [
             (FAIL, 'ALL OF A KIND DOWN'), (PASS, 'OK')]
 
-    def test_each_probe_counts_anew(self, database):
-        made = self.made(database('cinder', ('a', 900)), 'cinder')
-        assert made.probe().status is FAIL
-        database('cinder', ('a', 5))
-        made.hurry()
-        assert made.probe().status is PASS
+    def test_each_visit_counts_again(self, database):
+        made = services.Services(views.View(cfg.CONF, {
+            'services_of': 'cinder',
+            'database_connection': database('cinder', ('a', 900))}), {})
+        probe = made.check('services', {}).probe
+        for expected in (FAIL, PASS):
+            found = guard.visit(probe.target, [probe.question])
+            assert found.answer(probe.question).result.status is expected
+            database('cinder', ('a', 5))
 
     @pytest.mark.parametrize('skew, expected', [
         (300, (WARN, 'CLOCK SKEW')), (20, (PASS, 'OK'))])
@@ -365,28 +362,20 @@ class TestOneDatabase:
             heartbeats, 'count', lambda connection, **kwargs: count(
                 connection, **kwargs,
                 wall_clock=lambda: time.time() - skew))
-        made = self.made(database('cinder', ('a', 5)), 'cinder')
-        assert said(made.probe()) == expected
+        assert said(self.services(
+            database('cinder', ('a', 5)), 'cinder')) == expected
 
     def test_a_database_that_is_down_says_why(self, tmp_path):
-        made = self.made(f'sqlite:///{tmp_path}/missing.db', 'cinder')
-        result = made.probe()
-        assert said(result) == (FAIL, 'NO SUCH DATABASE')
+        for result in self.found(f'sqlite:///{tmp_path}/missing.db',
+                                 'cinder'):
+            assert said(result) == (FAIL, 'NO SUCH DATABASE')
 
     def test_a_table_that_is_missing_is_a_failure(self, database):
         url = database('cinder', ('a', 5))
-        made = self.made(url, 'cinder')
-        assert made.probe().status is PASS
-        other = self.made(url, 'neutron').probe()
-        assert other.status is FAIL
-        assert 'no such table: agents' in other.detail
-
-    def test_what_keeps_it_is_the_databases_to_say(self, database):
-        made = self.made(database('cinder'), 'cinder')
-        cut = []
-        made._looks.overdue = lambda: cut.append(1) or ('BLOCKED', 'why')
-        assert made.overdue() == ('BLOCKED', 'why')
-        assert cut
+        of_database, of_services = self.found(url, 'neutron')
+        assert said(of_database) == (PASS, 'OK')
+        assert of_services.status is FAIL
+        assert 'no such table: agents' in of_services.detail
 
     def test_no_database_is_an_error(self):
         with pytest.raises(exceptions.ConfigError) as caught:
@@ -435,11 +424,12 @@ class TestOneDatabase:
 
 
 def test_cells_are_counted_where_they_beat(database, tmp_path, clock):
-    """From the API database to the result, through the watch."""
+    """From the API database to the result."""
     (tmp_path / 'empty.db').touch()
     cells = [('one', database('nova', ('nova-conductor', 5),
                               ('nova-compute', 900))),
-             ('two', f'sqlite:///{tmp_path}/missing.db')]
+             ('two', f'sqlite:///{tmp_path}/missing.db'),
+             ('three', f'sqlite:///{tmp_path}/empty.db')]
     url = f'sqlite:///{tmp_path}/api.db'
     engine = sqlalchemy.create_engine(url, poolclass=sqlalchemy.NullPool)
     with engine.begin() as connection:
@@ -453,15 +443,27 @@ def test_cells_are_counted_where_they_beat(database, tmp_path, clock):
                     'uuid': uuid, 'where': where})
     made = services.Services(views.View(cfg.CONF, {
         'services_of': 'nova', 'cells_api_connection': url,
-        'fall': '1', 'retry_interval': '0.05'}), {})
-    result = made.probe()
+        'fall': '1'}), {})
+    found = made.check('services', {}).watchlist
+    seen = set()
+    while left := [one for one in found.probes if one not in seen]:
+        for probe in left:
+            seen.add(probe)
+            probe.state.started(clock.now)
+            probe.finished(guard.visit(probe.target, (
+                [probe.question] if probe.question else [])), clock.now, 1e9,
+                0.0)
+            found.took(probe, clock.now, 1e9)
+    result = made.judge(found.state(clock.now), clock.now)
     assert said(result) == (PASS, 'OK')
-    assert dataclasses.astuple(result.components[0])[:4] == (
+    one, two, three = result.components
+    assert (one.name, one.status, one.reason, one.detail) == (
         'one', PASS, 'OK', 'nova-compute 0 of 1 up, 1 down; '
                            'nova-conductor 1 up')
-    assert (result.components[1].status, result.components[1].reason) == (
-        None, 'DATABASE: NO SUCH DATABASE')
-    thread = made._looks._member._watches.get()._thread
-    made.close()
-    thread.join(PATIENCE)
-    assert not thread.is_alive()
+    assert (two.status, two.reason) == (None, 'DATABASE: NO SUCH DATABASE')
+    # It is up all the same.
+    assert [cell.up for cell in found.state(clock.now).cells] == [
+        True, False, True]
+    assert (three.name, three.status, three.reason) == (
+        'three', None, 'FAILED')
+    assert 'no such table: services' in three.detail

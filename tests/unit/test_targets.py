@@ -21,6 +21,7 @@ import sqlalchemy
 
 from healthcheck import exceptions
 from healthcheck.plugins import base
+from healthcheck.probing import target as target_module
 from healthcheck.reports import report
 from healthcheck.targets import broker_replies
 from healthcheck.targets import database_target
@@ -363,7 +364,7 @@ class TestTransportURL:
     @pytest.mark.parametrize('host', ['a..b', '.a', 64 * 'x',
                                       64 * 'x' + '.example'])
     def test_a_bad_label_is_an_unknown_host(self, host):
-        result = broker(f'rabbit://u:sesame@{host}:1/').probe()
+        result = broker(f'rabbit://u:sesame@{host}:1/').probe().result
         assert result.reason == failures.UNKNOWN_HOST
         assert 'sesame' not in result.detail
 
@@ -376,9 +377,9 @@ class TestTransportURL:
             raise socket.gaierror(-2, 'Name or service not known')
         monkeypatch.setattr(socket, 'getaddrinfo', unknown)
         target = broker(f'rabbit://{credentials}@127.0.0.1:1/')
-        result = target.probe()
+        result = target.probe().result
         assert (result.reason, named in result.detail) == (
-            queue_target.BAD_URL, True)
+            failures.BAD_URL, True)
         assert 'ses' not in result.detail and 'ame/' not in result.detail
 
     def test_a_slash_is_not_to_blame_for_all(self):
@@ -394,7 +395,7 @@ class TestTransportURL:
             f'[oslo_messaging_rabbit]\n{line}\n')
         conf = cfg.ConfigOpts()
         conf(['--config-file', str(tmp_path / 'conf')], project='x')
-        result = broker('rabbit://u:p@127.0.0.1:1/', conf).probe()
+        result = broker('rabbit://u:p@127.0.0.1:1/', conf).probe().result
         assert result.reason == base.MISCONFIGURED
         assert line.split()[0] in result.detail
 
@@ -444,18 +445,18 @@ class TestLastWords:
     def test_are_not_what_is_so_now(self, target):
         self.client = self.Client(
             None, "CONNECTION_FORCED - vhost 'v' is down", None)
-        assert [target.probe().reason for _ in range(2)] == ['OK', 'OK']
+        assert [target.probe().result.reason for _ in range(2)] == ['OK', 'OK']
 
     def test_hold_if_a_new_connection_hears_the_same(self, target):
         self.client = self.Client(
             None, "CONNECTION_FORCED - vhost 'v' is down",
             "INTERNAL_ERROR - access refused: vhost 'v' is down")
-        assert [target.probe().reason for _ in range(2)] == [
+        assert [target.probe().result.reason for _ in range(2)] == [
             'OK', broker_replies.VHOST_DOWN]
 
     def test_of_a_new_connection_hold(self, target):
         self.client = self.Client("CONNECTION_FORCED - vhost 'v' is down")
-        assert target.probe().reason == broker_replies.VHOST_DOWN
+        assert target.probe().result.reason == broker_replies.VHOST_DOWN
 
 
 class TestFilesOfThisHost:
@@ -463,7 +464,8 @@ class TestFilesOfThisHost:
 
     @staticmethod
     def probed(query):
-        return target_of(f'mysql+pymysql://u@127.0.0.1:1/db?{query}').probe()
+        return target_of(
+            f'mysql+pymysql://u@127.0.0.1:1/db?{query}').probe().result
 
     @pytest.mark.parametrize('option', ['ssl_ca', 'ssl_cert'])
     @pytest.mark.parametrize('content', [None, '', 'no certificate'])
@@ -531,7 +533,7 @@ class TestPartOfTheURL:
         'postgresql+psycopg'])
     @pytest.mark.parametrize('host', ['a..b', 'a' * 64 + '.b'])
     def test_a_label_of_the_host(self, driver, host):
-        result = target_of(f'{driver}://u:zsecret7@{host}/db').probe()
+        result = target_of(f'{driver}://u:zsecret7@{host}/db').probe().result
         assert result.reason == failures.UNKNOWN_HOST
         assert 'zsecret7' not in result.detail
 
@@ -653,49 +655,103 @@ class TestGalera:
                 assert any(name in result.detail for name in values)
 
 
-class TestAlso:
-    """What somebody else asks over the connection of a target."""
+class TestQuestions:
+    """What is asked besides, over the connection of a database."""
 
     @pytest.fixture
-    def target(self, tmp_path):
+    def made(self, tmp_path):
         path = tmp_path / 'nova.db'
         path.touch()
         return target_of(f'sqlite:///{path}')
 
-    def test_is_asked_in_the_same_visit_and_rolled_back(self, target):
-        seen = []
+    @staticmethod
+    def question(ask):
+        return target_module.Question(lambda connection: target_module.Answer(
+            report.Result.ok(), ask(connection)))
 
-        def also(connection):
+    def test_is_asked_in_the_same_visit_and_rolled_back(self, made):
+        def ask(connection):
             connection.exec_driver_sql('CREATE TABLE IF NOT EXISTS t (i int)')
             connection.execute(sqlalchemy.text('INSERT INTO t VALUES (1)'))
-            seen.append(connection.exec_driver_sql(
-                'SELECT count(*) FROM t').scalar())
+            return connection.exec_driver_sql(
+                'SELECT count(*) FROM t').scalar()
 
-        target.also = also
+        question = self.question(ask)
         for _ in range(2):
-            assert target.probe() == report.Result.ok()
-        assert seen == [1, 1]
-        assert not target.connected  # SQLite's is opened each time
+            assert made.probe([question]) == target_module.Findings(
+                report.Result.ok(),
+                {question: target_module.Answer(report.Result.ok(), 1)})
+        assert not made.connected  # SQLite's is opened each time
 
-    def test_its_failure_is_the_visits(self, target):
-        target.also = lambda connection: connection.exec_driver_sql(
-            'SELECT 1 FROM services')
-        result = target.probe()
+    def test_its_failure_is_its_own(self, made):
+        missing = self.question(lambda connection: connection.exec_driver_sql(
+            'SELECT 1 FROM services'))
+        well = self.question(lambda connection: connection.exec_driver_sql(
+            'SELECT 42').scalar())
+        found = made.probe([missing, well])
+        assert found.result == report.Result.ok()
+        result = found.answers[missing].result
         assert (result.status, result.reason) == (
             report.Status.FAIL, failures.FAILED)
         assert result.detail.endswith(
             'OperationalError: no such table: services')
+        assert found.answers[missing].value is None
+        assert found.answers[well] == target_module.Answer(
+            report.Result.ok(), 42)
+        assert not made.connected
 
     @pytest.mark.parametrize('found, asked', [
         (report.Result.failed('READ ONLY'), False),
         (report.Result(report.Status.WARN, 'ODD'), True)])
     def test_is_asked_unless_the_database_failed(
-            self, target, monkeypatch, found, asked):
+            self, made, monkeypatch, found, asked):
         seen = []
-        target.also = seen.append
-        monkeypatch.setattr(target._dialect, 'ask', lambda *args: found)
-        assert target.probe() == found
+        question = self.question(seen.append)
+        monkeypatch.setattr(made._dialect, 'ask', lambda *args: found)
+        findings = made.probe([question])
+        assert findings.result == found
         assert bool(seen) is asked
+        assert findings.answer(question).result == (
+            report.Result.ok() if asked else found)
+
+
+class TestKey:
+    """One backend is one target, wherever its URL was found."""
+
+    @pytest.mark.parametrize('one, other', [
+        ('mysql+pymysql://u:p@h/db', 'mysql+pymysql://u:p@h/db'),
+        ('mysql+pymysql://u:p%2F@h/db?charset=utf8',
+         'mysql+pymysql://u:p%2f@h/db?charset=utf8')])
+    def test_a_database(self, one, other):
+        assert target_of(one).key == target_of(other).key
+
+    @pytest.mark.parametrize('other', [
+        'mysql+pymysql://u:q@h/db', 'mysql+pymysql://v:p@h/db',
+        'mysql+pymysql://u:p@i/db', 'mysql+pymysql://u:p@h/cb',
+        'mysql+pymysql://u:p@h:3307/db', 'mysql+mysqldb://u:p@h/db',
+        'mysql+pymysql://u:p@h/db?charset=utf8'])
+    def test_another_database(self, other):
+        assert target_of('mysql+pymysql://u:p@h/db').key != (
+            target_of(other).key)
+
+    def test_a_queue(self):
+        one = broker('rabbit://u:p@h:5672,v:q@i:5672/nova')
+        assert one.key == broker('rabbit://u:p@h:5672,v:q@i:5672/nova').key
+        for other in ('rabbit://u:p@h:5672,v:r@i:5672/nova',
+                      'rabbit://u:p@h:5672,v:q@i:5672/',
+                      'rabbit://u:p@h:5672/nova',
+                      'rabbit://u:p@h:5672,v:q@i:5672/nova?ssl=1'):
+            assert broker(other).key != one.key
+
+    def test_a_database_is_no_queue(self):
+        assert broker('rabbit://u:p@h/').key != target_of(
+            'mysql+pymysql://u:p@h/').key
+
+    def test_it_is_not_shown(self):
+        for one in (broker('rabbit://u:sesame@h/'),
+                    target_of('mysql+pymysql://u:sesame@h/')):
+            assert 'sesame' in str(one.key)
+            assert 'sesame' not in repr(one) + one.name
 
 
 class TestSharedContexts:

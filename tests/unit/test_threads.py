@@ -12,7 +12,9 @@ from healthcheck.answers import switches
 from healthcheck import engine
 from healthcheck.host import group as group_module
 from healthcheck.host import sharing
-from healthcheck.probing import check
+from healthcheck.probing import check as check_module
+from healthcheck.probing import policy as policy_module
+from healthcheck.probing import target as target_module
 from healthcheck.probing import threads
 from healthcheck.reports import report
 from tests.unit import settings
@@ -58,16 +60,14 @@ def test_a_uwsgi_that_does_not_tell(uwsgi):
     assert not threads.Threads([prober(1000.0)], world.Clock()).stalled()
 
 
-class Probe:
-    label = ''
-    per_worker = False
-
-    def __init__(self, name, per_worker=False):
-        self.name = name
-        self.per_worker = per_worker
-
-    def probe(self):
+class Untouched(target_module.Target):
+    def probe(self, questions=()):
         raise AssertionError('nothing is to be probed')
+
+
+def check(name, per_worker=False):
+    return check_module.Single(name, Untouched(), policy_module.Policy(),
+                               per_worker=per_worker)
 
 
 @pytest.fixture
@@ -76,10 +76,10 @@ def threadless(uwsgi, tmp_path):
     uwsgi(has_threads=0)
     group = group_module.Group(str(tmp_path), 'a' * 64, 4.0)
 
-    def make(*probes, group=group):
+    def make(*checks, group=group):
         values = settings.make(startup_wait=5.0)
         return engine.Engine(
-            [probe.name for probe in probes], probes, check.Policy(),
+            [one.name for one in checks], checks, policy_module.Policy(),
             values, switches.Switches([], values, []), group)
     make.agent = sharing.Sharing(group)
     return make
@@ -92,8 +92,8 @@ def text(made):
 
 @pytest.mark.parametrize('shared', [True, False])
 def test_no_threads_is_a_failure_at_once(threadless, shared):
-    made = (threadless(Probe('database')) if shared
-            else threadless(Probe('database'), group=None))
+    made = (threadless(check('database')) if shared
+            else threadless(check('database'), group=None))
     made.start()
     assert text(made) == ('503', engine.NOT_RUNNING)
 
@@ -103,7 +103,7 @@ def test_no_threads_are_needed_where_somebody_else_probes(threadless):
     now = engine.time.monotonic()
     threadless.agent.publish(report.Report((report.CheckReport(
         'database', report.Status.PASS, 'OK', '', now, 30.0, 1e9),)))
-    made = threadless(Probe('database'), Probe('worker', per_worker=True))
+    made = threadless(check('database'), check('worker', per_worker=True))
     made.start()
     assert text(made) == ('200', 'OK\nOK (PROBES NOT RUNNING)')
     assert [one.name for one in made.known().checks] == ['database', 'worker']
@@ -112,7 +112,7 @@ def test_no_threads_are_needed_where_somebody_else_probes(threadless):
 def test_a_report_that_goes_stale_is_no_answer(threadless):
     assert threadless.agent.elect()
     now = engine.time.monotonic()
-    made = threadless(Probe('database'))
+    made = threadless(check('database'))
     made.start()
     threadless.agent.publish(report.Report((report.CheckReport(
         'database', report.Status.PASS, 'OK', '', now - 31, 30.0, 1e9),)))

@@ -53,7 +53,7 @@ def world(tmp_path, monkeypatch):
 
 
 def target(text='service:application'):
-    return loader.Target(text, 'HEALTHCHECK_APP')
+    return loader.ImportPath(text, 'HEALTHCHECK_APP')
 
 
 class Clock:
@@ -567,6 +567,12 @@ def test_noncritical_backends_do_not_hold_it_up(start, world):
     app = start(options='noncritical = scripted\n')
     assert len(world.loads) == 1
     assert get(app, '/servers') == (200, 'below')
+
+
+def test_where_nothing_is_critical_nothing_is_looked_at(conf, monkeypatch):
+    monkeypatch.setattr(wrapper.scheduler, 'Scheduler', None)
+    assert wrapper._look(conf(
+        '[healthcheck]\nbackends = worker\nnoncritical = worker\n'), 1.0)
 
 
 def test_application_is_a_name_of_ours(start, tmp_path):

@@ -5,12 +5,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from collections.abc import Sequence
 import heapq
 import itertools
+from typing import Any, cast
 
 from healthcheck.probing import check
-from healthcheck.probing import guard
-from healthcheck.probing import monitor
+from healthcheck.probing import policy as policy_module
+from healthcheck.probing import pool
+from healthcheck.probing import scheduler
+from healthcheck.probing import target
 from healthcheck.reports import changes
 from healthcheck.reports import report
 
@@ -32,42 +36,44 @@ class Clock:
         return self.now
 
 
-class Backend:
-    """A probe, and the runner that runs it, in simulated time."""
-
-    label = ''
-    per_worker = False
-    news: Callable[[], None]
+class Backend(target.Target):
+    """A target in simulated time."""
 
     def __init__(self, name: str, behaviour: Behaviour) -> None:
         self.name = name
         self.behaviour = behaviour
+        self.world: Timeline | None = None
         self.started: list[float] = []
         self.running = 0
-        self.hurried: list[float] = []
-        self.restored: list[report.CheckReport] = []
+        self.closed: list[float] = []
 
-    def probe(self) -> report.Result:
-        raise AssertionError('simulated backends are run by the world')
-
-    def overdue(self) -> tuple[str, str]:
-        return check.NO_ANSWER, ''
-
-    def hurry(self) -> None:
-        self.hurried.append(len(self.started))
-
-    def restore(self, last: report.CheckReport) -> None:
-        self.restored.append(last)
+    def probe(self, questions: Sequence[target.Question] = (),
+              ) -> target.Findings:
+        world = self.world
+        assert world is not None
+        self.started.append(world.now)
+        result, world.takes = self.behaviour(world.now)
+        return target.Findings(result)
 
     def close(self) -> None:
-        pass
+        assert self.world is not None
+        self.closed.append(self.world.now)
 
 
 class Timeline:
-    """Simulated time, in seconds, and what happens in it."""
+    """Simulated time, in seconds, and what happens in it.
 
-    def __init__(self) -> None:
-        self.now = 0.0
+    It is the pool of a scheduler, too: a visit is over when it says.
+
+    :ivar takes: how long the visit takes that is begun now
+    """
+
+    size = 0
+
+    def __init__(self, now: float = 0.0) -> None:
+        self.now = now
+        self.takes: float | None = 0.0
+        self.visits = 0
         self._events: list[tuple[float, int, Callable[[], None]]] = []
         self._order = itertools.count()
 
@@ -90,14 +96,27 @@ class Timeline:
             while self._events and self._events[0][0] <= self.now:
                 heapq.heappop(self._events)[2]()
 
+    def submit(self, act: Callable[[], Any],
+               done: Callable[[Any], None]) -> None:
+        """As a pool does, which has a thread for everything."""
+        self.visits += 1
+        self.takes = 0.0
+        found = act()
+        if self.takes is not None:
+            self.at(self.now + self.takes, lambda: done(found))
+
+    def end(self) -> None:
+        """There are no threads."""
+
 
 class World(Timeline):
-    """Runs a monitor over simulated backends.
+    """Runs a scheduler over simulated backends.
 
     :ivar reports: (time, report) of all that was published
     """
 
-    def __init__(self, backends: list[Backend], policy: check.Policy, *,
+    def __init__(self, backends: list[Backend],
+                 policy: policy_module.Policy, *,
                  uniform: Callable[[float, float], float] = (
                      lambda low, high: high),
                  noncritical: tuple[str, ...] = (),
@@ -105,18 +124,19 @@ class World(Timeline):
                      lambda change: None)) -> None:
         super().__init__()
         self.reports: list[tuple[float, report.Report]] = []
-        named = {backend.name: backend for backend in backends}
-        self.monitor = monitor.Monitor(
-            [guard.Guarded(name, backend) for name, backend in named.items()],
-            policy,
+        for backend in backends:
+            backend.world = self
+        self.scheduler = scheduler.Scheduler(
+            [check.Single(backend.name, backend, policy)
+             for backend in backends], policy,
             lambda published: self.reports.append((self.now, published)),
             clock=lambda: self.now, wall_clock=lambda: 1e9 + self.now,
             uniform=uniform, noncritical=noncritical, changed=changed,
-            runner=lambda probe, hand_in, clock: _Runner(
-                self, named[probe.name]))
+            pool=cast(pool.Pool, self))
 
     def step(self) -> float:
-        return self.monitor.step()
+        self.scheduler.take()
+        return self.scheduler.step()
 
     def statuses(self, name: str) -> list[tuple[float, report.Status]]:
         """When a check's published status changed, and to what."""
@@ -127,27 +147,3 @@ class World(Timeline):
                         not changes or changes[-1][1] != one.status):
                     changes.append((time, one.status))
         return changes
-
-
-class _Runner:
-    def __init__(self, world: World, backend: Backend) -> None:
-        self._world = world
-        self._backend = backend
-
-    def launch(self, one: check.Check) -> None:
-        world, backend = self._world, self._backend
-        backend.started.append(world.now)
-        backend.running += 1
-        assert backend.running == 1, 'two probes of one check at a time'
-        result, duration = backend.behaviour(world.now)
-        taken = guard.probe_once(backend.name, lambda: result)
-        if duration is not None:
-            world.at(world.now + duration,
-                     lambda: self._finish(one, taken))
-
-    def _finish(self, one: check.Check, result: report.Result) -> None:
-        self._backend.running -= 1
-        self._world.monitor.take(one, result, self._world.now)
-
-    def stop(self) -> list[object]:
-        return []

@@ -19,7 +19,7 @@ from healthcheck.admin.views import timeline
 from healthcheck.answers import render
 from healthcheck.config import redact
 from healthcheck.config import views
-from healthcheck.probing import check as check_module
+from healthcheck.probing import policy as policy_module
 from healthcheck.reports import history
 from healthcheck.reports import report
 
@@ -43,7 +43,7 @@ class Known:
     answering: Document
 
 
-def document(known: Known, policy: check_module.Policy,
+def document(known: Known, policy: policy_module.Policy,
              options: Mapping[str, Any], moment: Moment) -> Document:
     """The document, judged now.
 

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 
-"""A bounded number of threads, for any number of backends.
+"""A bounded number of threads, for any number of targets.
 
 Not a ``ThreadPoolExecutor``: one thread of that which hangs in a driver would
 keep the process from ending.
@@ -13,20 +13,22 @@ from collections.abc import Callable
 import itertools
 import queue
 import threading
+from typing import TypeVar
 
 IDLE = 2.0
 """Seconds without work after which a thread ends."""
 
-Job = Callable[[], None]
+T = TypeVar('T')
+_Job = Callable[[], None]
 
 
 class Pool:
     """Daemon threads, started when there is work and none of them is idle.
 
-    Who has worked last gets the next job, so that those end that are not
-    needed any more.
+    The thread that worked last gets the next job, so that threads end that
+    are no longer needed.
 
-    :param size: how many there may be
+    :param size: maximum number of threads
     :param name: what their names begin with
     """
 
@@ -36,15 +38,23 @@ class Pool:
         # Held to hand over a job, never while one runs.
         self._lock = threading.Lock()
         self._threads = 0
-        self._waiting: collections.deque[Job] = collections.deque()
-        # Not SimpleQueue, which is not replaced under eventlet.
-        self._idle: list[queue.Queue[Job]] = []
+        self._idling = IDLE
+        self._waiting: collections.deque[_Job] = collections.deque()
+        # Not SimpleQueue: where a service runs under eventlet, Queue has been
+        # replaced by one that lets others run, and SimpleQueue has not; a
+        # wait for it would stop the whole process.
+        self._idle: list[queue.Queue[_Job | None]] = []
 
-    def submit(self, job: Job) -> None:
-        """Have a job done, which must not raise; at once, or when it can be.
+    def submit(self, act: Callable[[], T],
+               done: Callable[[T], None]) -> None:
+        """Have something done; at once, or when a thread is free.
 
+        :param act: must not raise
+        :param done: called with what it returns, in the same thread
         :raises RuntimeError: if there is no thread, and none can be started
         """
+        def job() -> None:
+            done(act())
         with self._lock:
             if self._idle:
                 self._idle.pop().put(job)
@@ -63,26 +73,36 @@ class Pool:
                     raise
                 self._waiting.append(job)
 
-    def _run(self, first: Job) -> None:
-        job: Job | None = first
-        own: queue.Queue[Job] = queue.Queue()
+    def end(self) -> None:
+        """Have threads end that are idle; others end when they would be."""
+        with self._lock:
+            self._idling = 0.0
+            while self._idle:
+                self._idle.pop().put(None)
+
+    def _run(self, first: _Job) -> None:
+        job: _Job | None = first
+        own: queue.Queue[_Job | None] = queue.Queue()
         while job is not None:
             job()
             job = self._next(own)
 
-    def _next(self, own: queue.Queue[Job]) -> Job | None:
+    def _next(self, own: queue.Queue[_Job | None]) -> _Job | None:
         """The next job, or None if there is nothing to do."""
         with self._lock:
             if self._waiting:
                 return self._waiting.popleft()
             self._idle.append(own)
+        job: _Job | None = None
         try:
-            return own.get(timeout=IDLE)
+            job = own.get(timeout=self._idling)
         except queue.Empty:
-            pass
-        with self._lock:
-            if own in self._idle:
-                self._idle.remove(own)
+            with self._lock:
+                if own in self._idle:
+                    self._idle.remove(own)
+                    own.put(None)
+            job = own.get()  # there is one, put in between or just now
+        if job is None:
+            with self._lock:
                 self._threads -= 1
-                return None
-        return own.get()  # it was put in between
+        return job

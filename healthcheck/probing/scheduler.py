@@ -1,0 +1,328 @@
+# SPDX-License-Identifier: Apache-2.0
+
+"""When to visit which target, and what to publish of what was found.
+
+The scheduler owns the state of every target and is the only one to touch it.
+Visits run in threads of a pool; what they find comes to the scheduler through
+a queue, and what it makes of that leaves as a frozen report. So there is no
+lock in here that a visit could hold, and a visit that hangs holds its own
+thread and nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from collections.abc import Iterable
+from collections.abc import Sequence
+import contextlib
+import functools
+import math
+import queue
+import random
+import time as time_module
+
+from oslo_log import log as logging
+
+from healthcheck.probing import check as check_module
+from healthcheck.probing import doubt
+from healthcheck.probing import guard
+from healthcheck.probing import policy as policy_module
+from healthcheck.probing import pool as pool_module
+from healthcheck.probing import probe as probe_module
+from healthcheck.probing import publisher
+from healthcheck.probing import rota as rota_module
+from healthcheck.probing import rounds
+from healthcheck.probing import target as target_module
+from healthcheck.probing import watched as watched_module
+from healthcheck.reports import changes
+from healthcheck.reports import report
+
+LOG = logging.getLogger(__name__)
+
+Probe = probe_module.Probe
+Watched = watched_module.Watched
+Watchlist = probe_module.Watchlist
+
+UNIFORM = random.SystemRandom().uniform
+"""Not the generator of the process: uWSGI forks workers without a word to
+Python, and they would all go on with the same numbers."""
+
+LATE = 0.1
+"""Seconds by which a scheduler that gets its share of time is not late."""
+
+WORKERS = 80
+"""Maximum number of visits at a time to targets that can wait."""
+
+_GRACE = 1.0
+"""Seconds that the end of a process leaves targets to close."""
+
+
+_Event = Callable[[], None]
+"""Something that the scheduler's thread has to do."""
+
+
+class Scheduler:
+    """Has targets visited on their schedule and publishes what is found.
+
+    :param checks: what is published
+    :param policy: how targets are probed
+    :param publish: called in the scheduler's thread with each new report;
+        the first one comes when every check is settled
+    :param noncritical: names of the checks that cannot fail the node
+    :param workers: maximum number of visits at a time to targets that can
+        wait
+    :param prober: who publishes
+    :param changed: called in the scheduler's thread with each change of a
+        check's status; it must return at once
+    :param clock: monotonic seconds
+    :param wall_clock: seconds since the epoch
+    :param uniform: where jitter comes from
+    :param pool: runs visits
+    """
+
+    def __init__(self, checks: Sequence[check_module.Check],
+                 policy: policy_module.Policy,
+                 publish: Callable[[report.Report], None], *,
+                 noncritical: Sequence[str] = (), workers: int = WORKERS,
+                 prober: report.ProberProcess | None = None,
+                 changed: Callable[[changes.StateChange], None] = (
+                     lambda change: None),
+                 clock: Callable[[], float] = time_module.monotonic,
+                 wall_clock: Callable[[], float] = time_module.time,
+                 uniform: Callable[[float, float], float] = UNIFORM,
+                 pool: pool_module.Pool | None = None) -> None:
+        self._workers = workers
+        self._clock = clock
+        self._wall_clock = wall_clock
+        self._jitter = functools.partial(uniform, -policy.jitter,
+                                         policy.jitter)
+        self._pool = pool or pool_module.Pool(workers, 'healthcheck')
+        self._doubt = doubt.Doubt()
+        self._publisher = publisher.Publisher(checks, publish, prober,
+                                              changed, self._doubt)
+        self._round = rounds.Round(policy.timeout)
+        self._rota = rota_module.Rota(workers, policy, self._visit,
+                                      self._close, clock, wall_clock, uniform)
+        # Not SimpleQueue, see pool.Pool.
+        self._events: queue.Queue[_Event] = queue.Queue()
+        self._resting = self._stopped = False
+        self._closing = 0
+        self._summaries = [check for check in checks
+                           if isinstance(check, check_module.Summary)]
+        self._readers: dict[Watchlist, list[check_module.Check]] = {}
+        self._owners: dict[Probe, Watchlist] = {}
+        self._followed: dict[Watchlist, Sequence[Probe]] = {}
+        for check in checks:
+            check.state.critical = check.name not in noncritical
+            self._readers.setdefault(check.watchlist, []).append(check)
+        for watchlist in self._readers:
+            self._follow(watchlist)
+
+    def run(self, go_on: Callable[[], bool] = lambda: True,
+            every: float = math.inf) -> None:
+        """Probe until :meth:`stop` is called, or ``go_on`` says no.
+
+        :param go_on: asked at least ``every`` so many seconds
+        """
+        if self._resting:
+            # What they waited for before is out of date.
+            for check in self._summaries:
+                check.begin(self._clock())
+        self._publisher.silent = False
+        self._resting = self._stopped = failing = False
+        while go_on() and not self._stopped:
+            try:
+                self._wait(min(self.step(), self._clock() + every))
+                failing = False
+            except Exception:
+                # A fault of our own must not end probing: the report goes
+                # stale while it lasts, which is the truth.
+                if not failing:
+                    LOG.exception('The healthcheck scheduler failed; it goes '
+                                  'on trying')
+                failing = True
+                time_module.sleep(1.0)
+
+    def restore(self, last: report.Report) -> None:
+        """Go on where another prober left off; not while this one runs."""
+        self._resting = self._publisher.silent = True
+        self.take()
+        self._publisher.restore(last, self._clock())
+        self._rota.hurry()
+
+    def rest(self) -> None:
+        """Give back what targets hold, as another process goes on.
+
+        What is being visited is given back by a later call. Nothing is
+        published until :meth:`run` is called.
+        """
+        if not self._resting:
+            self._resting = self._publisher.silent = True
+            for watchlist in self._readers:
+                watchlist.forget()
+                self._follow(watchlist)
+        self.take()
+        self._rota.rest()
+
+    def refresh(self) -> None:
+        """Have everything visited now, unless that was just done.
+
+        May be called in any thread. The report whose ``refreshed_at`` is
+        new is the one that the caller waits for.
+        """
+        self._events.put(self._begin_round)
+
+    def stop(self) -> None:
+        """End :meth:`run`. May be called in any thread."""
+        self._events.put(self._stop)
+
+    def close(self) -> None:
+        """Give back what targets hold, after :meth:`run` has ended.
+
+        It waits a moment, so that servers see connections that were closed,
+        and none that were lost with the process. A visit that hangs is left
+        behind, in a thread that does not keep the process from ending.
+        """
+        until = self._clock() + _GRACE
+        self.rest()
+        while self._rota.visits or self._closing:
+            try:
+                self._events.get(
+                    timeout=max(0.0, until - self._clock()))()
+            except queue.Empty:
+                break
+            self._rota.rest()
+        self._pool.end()
+
+    def step(self) -> float:
+        """Do what is due, and say when to look again."""
+        now = self._clock()
+        overdue = self._rota.step()
+        for probe in overdue:
+            self._doubt.took(probe.target, probe.state.result)
+        self._judged(overdue)
+        for check in self._summaries:
+            if check.is_ready(now):
+                self._sum_up(check, now)
+                self._publisher.judged(check)
+        if self._round.is_over(now):
+            for check in self._summaries:
+                self._sum_up(check, now)
+            self._publisher.refreshed_at = self._round.refreshed_at
+            self._publisher.judged(*self._summaries)
+        return min(self._rota.wakes_at, self._round.ends_at,
+                   *(check.wakes_at for check in self._summaries))
+
+    def take(self) -> None:
+        """Take all that has come in."""
+        with contextlib.suppress(queue.Empty):
+            while True:
+                self._events.get_nowait()()
+
+    def _wait(self, wake_at: float) -> None:
+        """Take what comes in until then.
+
+        All of it is taken before anything is judged to be overdue.
+        """
+        came: list[_Event] = []
+        with contextlib.suppress(queue.Empty):
+            came.append(self._events.get(
+                timeout=max(0.0, wake_at - self._clock())))
+            while True:
+                came.append(self._events.get_nowait())
+        self._excuse(self._clock() - wake_at)
+        # A fault of one costs none of the others.
+        with contextlib.ExitStack() as handled:
+            for event in reversed(came):
+                handled.callback(event)
+
+    def _excuse(self, late: float) -> None:
+        """Do not blame backends for time that this process has not had.
+
+        It may have been stopped, moved to another host, or starved; then
+        every visit that goes on looks late.
+        """
+        if late > LATE:
+            self._rota.excuse(late)
+            for check in self._summaries:
+                check.excuse(late)
+
+    def _stop(self) -> None:
+        self._stopped = True
+
+    def _begin_round(self) -> None:
+        if self._round.begin(self._clock(), self._rota.running()):
+            self._rota.hurry()
+
+    def _visit(self, watched: Watched) -> None:
+        def done(found: target_module.Findings) -> None:
+            self._events.put(functools.partial(
+                self._visited, watched, found, self._clock()))
+        try:
+            self._pool.submit(watched.look, done)
+        except RuntimeError as exc:  # no more threads to be had
+            done(target_module.Findings(report.Result.failed(
+                guard.PROBE_ERROR, str(exc))))
+
+    def _visited(self, watched: Watched, found: target_module.Findings,
+                 at: float) -> None:
+        again = self._round.finished(watched.key)
+        self._doubt.took(watched.target, found.result)
+        self._judged(self._rota.finished(watched, found, at, again))
+
+    def _close(self, watched: Watched) -> None:
+        def closed(_: None) -> None:
+            self._events.put(self._closed)
+        # Without a thread to be had, that is left to the collector.
+        with contextlib.suppress(RuntimeError):
+            self._pool.submit(watched.close, closed)
+            self._closing += 1
+
+    def _closed(self) -> None:
+        self._closing -= 1
+
+    def _follow(self, watchlist: Watchlist) -> None:
+        """Visit what the list has now, and what it had before no more."""
+        before, now = self._followed.get(watchlist, ()), watchlist.probes
+        if before is now:
+            return
+        self._followed[watchlist] = now
+        readers = [one for one in self._readers[watchlist]
+                   if isinstance(one, check_module.Summary)]
+        # What comes first may keep a target that the others leave.
+        for probe in now:
+            if probe not in self._owners:
+                self._owners[probe] = watchlist
+                watched = self._rota.add(probe)
+                self._round.came(watched.key, watched.visit is not None)
+                for check in readers:
+                    check.came(probe)
+        kept = set(now)
+        for probe in before:
+            if probe not in kept:
+                del self._owners[probe]
+                self._round.gone(self._rota.remove(probe))
+                for check in readers:
+                    check.gone(probe)
+        self._pool.size = self._workers + self._rota.needed
+
+    def _judged(self, probes: Iterable[Probe]) -> None:
+        """Make of probes that were judged what checks say."""
+        now, time = self._clock(), self._wall_clock()
+        for probe in probes:
+            watchlist = self._owners.get(probe)
+            if watchlist is None:
+                continue  # another one has taken it off the list
+            watchlist.quiet = self._doubt.holds
+            news = watchlist.took(probe, now, time)
+            self._follow(watchlist)
+            for check in self._readers[watchlist]:
+                if not isinstance(check, check_module.Summary):
+                    self._publisher.judged(check)
+                    continue
+                check.took(probe)
+                if news:
+                    check.tell(now)
+
+    def _sum_up(self, check: check_module.Summary, now: float) -> None:
+        check.judge(now, self._wall_clock(), self._jitter())

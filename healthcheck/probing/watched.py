@@ -1,0 +1,116 @@
+# SPDX-License-Identifier: Apache-2.0
+
+"""A target as the scheduler sees it: who asks about it, when it is due."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from collections.abc import Iterable
+import math
+import threading
+
+from healthcheck.probing import guard
+from healthcheck.probing import probe as probe_module
+from healthcheck.probing import target as target_module
+
+
+class Watched:
+    """A target, and the probes of it. Owned by the scheduler.
+
+    :ivar probes: all that want to know of it; none if it is to be closed
+    :ivar visit: the probes that the present visit is for; None if there is
+        no visit
+    :ivar fresh: whether its next regular visit has to be spread, as its
+        first one began together with those of others
+    :ivar planned_at: the last ``due_at`` that was planned
+    :ivar queued: whether it waits for its turn
+    :ivar opened: whether there may be something to close
+    """
+
+    def __init__(self, key: Hashable, target: target_module.Target) -> None:
+        self.key = key
+        self.target = target
+        self.probes: list[probe_module.Probe] = []
+        self.visit: tuple[probe_module.Probe, ...] | None = None
+        self.fresh = True
+        self.planned_at = math.inf
+        self.queued = False
+        self.opened = False
+        # Held by threads of the pool only. A process that leads again may
+        # visit a target that is still being closed.
+        self._in_use = threading.Lock()
+
+    @property
+    def due_at(self) -> float:
+        """When to visit it, or during a visit, when it is overdue."""
+        return min(one.state.due_at for one in self.visit or self.probes)
+
+    @property
+    def needed(self) -> bool:
+        """Whether requests cannot do without it.
+
+        What the present visit is for counts too: it holds a thread.
+        """
+        return any(one.needed for one in (*self.probes, *(self.visit or ())))
+
+    @property
+    def suspect(self) -> bool:
+        """Whether the last visit did not end well."""
+        return any(one.failed for one in self.probes)
+
+    @property
+    def confirming(self) -> bool:
+        """Whether what was found has to be found again."""
+        return any(one.state.confirming for one in self.probes)
+
+    def hurry(self, now: float) -> None:
+        """Have it visited at once, if there is no visit."""
+        for one in self.probes:
+            one.state.hurry(now)
+
+    def put_off(self, until: float) -> None:
+        """Have it visited then, and not before."""
+        for one in self.probes:
+            one.state.due_at = until
+
+    def excuse(self, seconds: float) -> None:
+        """Leave out of account time in which the visit could not go on."""
+        for one in self.visit or ():
+            one.state.excuse(seconds)
+
+    def begin(self, now: float) -> None:
+        """A visit begins, for all that want to know of it now."""
+        self.visit = tuple(self.probes)
+        self.opened = True
+        for one in self.visit:
+            one.state.started(now, max(0.0, now - one.state.due_at))
+
+    def look(self) -> target_module.Findings:
+        """Visit it; raises nothing. Runs in a thread, during a visit."""
+        with self._in_use:
+            return guard.visit(self.target, list(dict.fromkeys(
+                one.question for one in self.visit or ()
+                if one.question is not None)))
+
+    def close(self) -> None:
+        """Close the target; raises nothing. Runs in a thread."""
+        with self._in_use:
+            guard.quietly(self.target.close)
+
+    def overdue(self, now: float, time: float,
+                ) -> Iterable[probe_module.Probe]:
+        """The visit has not come back in time; return who was judged."""
+        reason, detail = guard.why_overdue(self.target)
+        judged = [one for one in self.visit or ()
+                  if one.state.due_at <= now]
+        for one in judged:
+            one.state.overdue(now, time, reason, detail)
+        return judged
+
+    def finished(self, found: target_module.Findings, now: float,
+                 time: float, spread: float) -> list[probe_module.Probe]:
+        """The visit is over; return who was judged."""
+        visit, self.visit = self.visit or (), None
+        for one in visit:
+            one.finished(found, now, time, spread)
+        return [one for one in visit if one in self.probes]
