@@ -6,8 +6,7 @@ import shutil
 
 from oslo_config import cfg
 
-from healthcheck import exceptions
-from healthcheck.plugins import base
+from healthcheck import plugin
 
 OPTS = [
     cfg.StrOpt('disk_space_path', help='The directory to look at.'),
@@ -16,23 +15,23 @@ OPTS = [
 ]
 
 
-class DiskSpace(base.ProbePlugin):
+class DiskSpace(plugin.ProbePlugin):
     name = 'disk_space'
 
     def set_up(self):
         self.view.register_opts(OPTS, group='healthcheck')
         self._path = self.settings.disk_space_path
         if not self._path:
-            raise exceptions.ConfigError(
+            raise plugin.ConfigError(
                 ['disk_space: disk_space_path is not set'])
 
     def probe(self):
         try:
             usage = shutil.disk_usage(self._path)
         except OSError as exc:
-            return base.Result.failed('NO SUCH DIRECTORY', str(exc))
+            return plugin.Result.failed('NO SUCH DIRECTORY', str(exc))
         free = 100 * usage.free / usage.total
         detail = f'{free:.1f} % of {self._path} is free'
         if free >= self.settings.disk_space_min_free:
-            return base.Result(base.Status.PASS, detail=detail)
-        return base.Result.failed('DISK FULL', detail)
+            return plugin.Result(plugin.Status.PASS, detail=detail)
+        return plugin.Result.failed('DISK FULL', detail)

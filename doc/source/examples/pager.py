@@ -6,24 +6,21 @@ import subprocess
 
 from oslo_config import cfg
 
-from healthcheck.config import views
-from healthcheck import exceptions
-from healthcheck.reports import changes
-from healthcheck.reports import report
+from healthcheck import plugin
 
 OPTS = [
     cfg.StrOpt('pager_command', help='The program to run.'),
 ]
 
 
-class Pager:
-    def __init__(self, view: views.View) -> None:
+class Pager(plugin.Listener):
+    def __init__(self, view: plugin.View) -> None:
         view.register_opts(OPTS, group='healthcheck')
         self._command = view.healthcheck.pager_command
         if not self._command:
-            raise exceptions.ConfigError(['pager_command is not set'])
+            raise plugin.ConfigError(['pager_command is not set'])
 
-    def changed(self, change: changes.StateChange) -> None:
-        if change.after is report.Status.FAIL:
+    def changed(self, change: plugin.StateChange) -> None:
+        if change.after is plugin.Status.FAIL:
             subprocess.run([self._command, str(change)], check=True,
                            timeout=30)

@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: Apache-2.0
+
+"""Time that passes when a test says so, and visits that take some of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+import heapq
+import itertools
+import math
+from typing import TypeVar
+
+from healthcheck.probing import pool
+from healthcheck.probing import scheduler
+
+T = TypeVar('T')
+
+
+class Clock:
+    """Monotonic seconds that a test owns.
+
+    :ivar now: what the clock says
+    """
+
+    def __init__(self, now: float = 1000.0) -> None:
+        self.now = now
+
+    def __call__(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        """Let time pass; ``math.inf`` in a probe means that it hangs."""
+        self.now += seconds
+
+
+class SimulatedPool(pool.Pool):
+    """Does a job at once, and is done with it when the job has taken its time.
+
+    :param clock: a job tells by it how long it takes
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        super().__init__(0, 'simulated')
+        self._clock = clock
+        self._events: list[tuple[float, int, Callable[[], None]]] = []
+        self._order = itertools.count()
+
+    def submit(self, act: Callable[[], T],
+               done: Callable[[T], None]) -> None:
+        began_at = self._clock.now
+        found = act()
+        over_at, self._clock.now = self._clock.now, began_at
+        if over_at < math.inf:
+            heapq.heappush(self._events, (over_at, next(self._order),
+                                          lambda: done(found)))
+
+    def run(self, probing: scheduler.Scheduler, seconds: float) -> None:
+        """Let a scheduler, which has this pool and its clock, run so long."""
+        until = self._clock.now + seconds
+        while True:
+            probing.take()
+            wake_at = probing.step()
+            if self._events:
+                wake_at = min(wake_at, self._events[0][0])
+            if wake_at > until:
+                self._clock.now = until
+                return
+            self._clock.now = max(self._clock.now, wake_at)
+            while self._events and self._events[0][0] <= self._clock.now:
+                heapq.heappop(self._events)[2]()
