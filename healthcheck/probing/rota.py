@@ -55,6 +55,9 @@ class Rota:
         self._wall_clock = wall_clock
         self._uniform = uniform
         self._order = itertools.count()
+        # Seconds by which a target that can wait may begin early, together
+        # with others: to wake up for each of them costs as much as a visit.
+        self._early = policy.interval / 100
         self._due: list[tuple[float, int, Watched]] = []
         self._watched: dict[Hashable, Watched] = {}
 
@@ -124,11 +127,12 @@ class Rota:
         """Start what is due; return the probes that were found overdue."""
         now = self._clock()
         judged: list[Probe] = []
-        while self._due and self._due[0][0] <= now:
-            due_at, _, watched = heapq.heappop(self._due)
-            if self._watched.get(watched.key) is not watched or (
-                    due_at != watched.planned_at):
-                continue  # it is gone, or was put off or brought forward
+        soon = now + self._early
+        while (watched := self._next()) is not None:
+            if watched.planned_at > (
+                    soon if watched.can_be_early else now):
+                break
+            heapq.heappop(self._due)
             if watched.visit is not None:
                 judged += watched.overdue(now, self._wall_clock())
                 self._plan(watched)
@@ -140,7 +144,7 @@ class Rota:
         while (turn := self._turns.take(now)) is not None:
             turn.queued = False
             # A probe that came meanwhile may have had it visited.
-            if turn.probes and turn.visit is None and turn.due_at <= now:
+            if turn.probes and turn.visit is None and turn.due_at <= soon:
                 self._turns.began(turn, now)
                 self._begin(turn, now)
         return judged
@@ -148,7 +152,8 @@ class Rota:
     @property
     def wakes_at(self) -> float:
         """When there is something to do again."""
-        return min(self._due[0][0] if self._due else math.inf,
+        watched = self._next()
+        return min(math.inf if watched is None else watched.planned_at,
                    self._turns.wakes_at)
 
     def finished(self, watched: Watched, found: target_module.Findings,
@@ -184,6 +189,18 @@ class Rota:
             if watched.visit is None and watched.opened:
                 watched.opened = False
                 self._close(watched)
+
+    def _next(self) -> Watched | None:
+        """Which has something due first; it stays in the heap."""
+        while self._due:
+            due_at, _, watched = self._due[0]
+            if self._watched.get(watched.key) is watched and (
+                    due_at == watched.planned_at):
+                return watched
+            # It is gone, or was put off or brought forward. To wake up for
+            # it costs as much as a visit.
+            heapq.heappop(self._due)
+        return None
 
     def _begin(self, watched: Watched, now: float) -> None:
         watched.begin(now)

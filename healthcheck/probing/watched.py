@@ -54,6 +54,11 @@ class Watched:
         return any(one.needed for one in (*self.probes, *(self.visit or ())))
 
     @property
+    def can_be_early(self) -> bool:
+        """Whether its next visit may begin before it is due."""
+        return self.visit is None and not self.needed
+
+    @property
     def suspect(self) -> bool:
         """Whether the last visit did not end well."""
         return any(one.failed for one in self.probes)
