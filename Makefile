@@ -76,7 +76,7 @@ oldest: $(VENV)-oldest/installed
 	$(VENV)-oldest/bin/python -m pytest tests/unit -n 2 $(ARGS)
 
 # Two at a time, each with servers of its own: with more of them, what looks at
-# the clock was seen to fail. The order is that of tests/functional/conftest.py: the longest files first.
+# the clock was seen to fail. The longest files come first, see the conftest.
 # A line for each cause that tests were skipped for.
 functional: $(VENV)/test-installed $(VENV)-nova/installed
 	HEALTHCHECK_NOVA_VENV=$(VENV)-nova \

@@ -55,8 +55,8 @@ class Engine:
     :param file_switches: those that are read per request
     :param group: who shares a prober; None if this process is to have one
         of its own
-    :param audience: who is told when a shared check changes, by the process
-        that probes it
+    :param audience: hears of each change of a shared check, in the process
+        that probes
     """
 
     def __init__(self, names: Sequence[str],
@@ -116,7 +116,7 @@ class Engine:
     def start(self) -> None:
         """Start probing and wait ``startup_wait`` for the first report.
 
-        Whoever comes while that is so waits as well, as long as it lasts.
+        Requests that come meanwhile wait for the rest of that time.
         """
         with self._starting:  # for as long as it takes to start a thread
             try:

@@ -19,7 +19,7 @@ Headers = tuple[tuple[str, str], ...]
 class Page:
     """An answer, ready to be sent. It is a WSGI application that sends it.
 
-    Headers are a tuple, so that nobody can change them for the next caller.
+    Headers are a tuple, so no caller can change them for the next one.
     """
 
     status: str

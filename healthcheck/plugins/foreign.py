@@ -28,7 +28,7 @@ _MOST = 10_000
 class ForeignTarget(target_module.Target):
     """Runs a plugin of others in the background, like one of ours.
 
-    :param server_port: what the plugin is told; there is no request to take
+    :param server_port: what the plugin gets; there is no request to take
         it from, so it is the port of the first one of the process
     """
 

@@ -173,7 +173,7 @@ def _nearest(uses: Iterator[Use | None]) -> Use | None:
                key=lambda use: use.part, default=None)
 
 
-# By identity, and without a lock: whoever connects must not wait for a probe
+# By identity, and without a lock: a connect must not wait for a probe
 # that looks, and a lock could be forked while it is held.
 _engines: dict[int, weakref.ref[sqlalchemy.Engine]] = {}
 

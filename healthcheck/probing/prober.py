@@ -54,7 +54,7 @@ class Prober:
         return False
 
     def known(self) -> report.Report | None:
-        """The last report, with all that admins are told."""
+        """The last report, with all details for admins."""
         return self._found
 
     def refresh(self) -> None:
