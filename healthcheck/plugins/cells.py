@@ -143,7 +143,9 @@ class Cells(base.ProbePlugin):
 def inventory_of(sources: inventory_module.Sources,
                  common: dict[str, Any]) -> Inventory:
     """The cells that all checks of a process share."""
-    found: Inventory = common.setdefault('cells', Inventory(sources))
+    if 'cells' not in common:
+        common['cells'] = Inventory(sources)
+    found: Inventory = common['cells']
     return found
 
 

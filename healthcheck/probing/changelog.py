@@ -76,14 +76,16 @@ class Changelog:
 
         :param quiet: whether a failure is said by another line already
         """
-        before = self._before.get(check.name)
-        self._before[check.name] = check.status
-        change = changes.StateChange.of(check, before, self._prober)
-        if check.status is not before:
-            self._changed(change)
+        before, status = self._before.get(check.name), check.status
+        self._before[check.name] = status
         said = self._said.setdefault(check.name, Said())
-        if (quiet and check.status is not Status.PASS
-                or not said.is_news(before, check.status, check.reason)):
-            return
-        log = LOG.info if check.status is Status.PASS else LOG.warning
-        log('Healthcheck %s', change, extra=change.fields())
+        loud = (status is Status.PASS or not quiet) and said.is_news(
+            before, status, check.reason)
+        if status is before and not loud:
+            return  # as after nearly every visit
+        change = changes.StateChange.of(check, before, self._prober)
+        if status is not before:
+            self._changed(change)
+        if loud:
+            log = LOG.info if status is Status.PASS else LOG.warning
+            log('Healthcheck %s', change, extra=change.fields())

@@ -105,7 +105,7 @@ class Scheduler:
                                       self._close, clock, wall_clock, uniform)
         # Not SimpleQueue, see pool.Pool.
         self._events: queue.Queue[_Event] = queue.Queue()
-        self._resting = self._stopped = False
+        self._stopped = False
         self._closing = 0
         self._summaries = [check for check in checks
                            if isinstance(check, check_module.Summary)]
@@ -124,12 +124,11 @@ class Scheduler:
 
         :param go_on: asked at least ``every`` so many seconds
         """
-        if self._resting:
+        if self._publisher.silent:
             # What they waited for before is out of date.
             for check in self._summaries:
                 check.begin(self._clock())
-        self._publisher.silent = False
-        self._resting = self._stopped = failing = False
+        self._publisher.silent = self._stopped = failing = False
         while go_on() and not self._stopped:
             try:
                 self._wait(min(self.step(), self._clock() + every))
@@ -145,7 +144,7 @@ class Scheduler:
 
     def restore(self, last: report.Report) -> None:
         """Go on where another prober left off; not while this one runs."""
-        self._resting = self._publisher.silent = True
+        self._publisher.silent = True
         self.take()
         self._publisher.restore(last, self._clock())
         self._rota.hurry()
@@ -156,8 +155,8 @@ class Scheduler:
         What is being visited is given back by a later call. Nothing is
         published until :meth:`run` is called.
         """
-        if not self._resting:
-            self._resting = self._publisher.silent = True
+        if not self._publisher.silent:
+            self._publisher.silent = True
             for watchlist in self._readers:
                 watchlist.forget()
                 self._follow(watchlist)

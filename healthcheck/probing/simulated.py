@@ -33,6 +33,38 @@ class Clock:
         self.now += seconds
 
 
+class Timeline:
+    """What happens when, by a clock that a test owns.
+
+    :ivar clock: the same
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self.clock = clock
+        self._events: list[tuple[float, int, Callable[[], None]]] = []
+        self._order = itertools.count()
+
+    def at(self, time: float, act: Callable[[], None]) -> None:
+        """Have something done then."""
+        heapq.heappush(self._events, (time, next(self._order), act))
+
+    def run(self, step: Callable[[], float], until: float) -> None:
+        """Let time pass.
+
+        :param step: does what is due now, and says when to look again
+        """
+        while True:
+            wake_at = step()
+            if self._events:
+                wake_at = min(wake_at, self._events[0][0])
+            if wake_at > until:
+                self.clock.now = until
+                return
+            self.clock.now = max(self.clock.now, wake_at)
+            while self._events and self._events[0][0] <= self.clock.now:
+                heapq.heappop(self._events)[2]()
+
+
 class SimulatedPool(pool.Pool):
     """Does a job at once, and is done with it when the job has taken its time.
 
@@ -42,8 +74,7 @@ class SimulatedPool(pool.Pool):
     def __init__(self, clock: Clock) -> None:
         super().__init__(0, 'simulated')
         self._clock = clock
-        self._events: list[tuple[float, int, Callable[[], None]]] = []
-        self._order = itertools.count()
+        self._timeline = Timeline(clock)
 
     def submit(self, act: Callable[[], T],
                done: Callable[[T], None]) -> None:
@@ -51,20 +82,11 @@ class SimulatedPool(pool.Pool):
         found = act()
         over_at, self._clock.now = self._clock.now, began_at
         if over_at < math.inf:
-            heapq.heappush(self._events, (over_at, next(self._order),
-                                          lambda: done(found)))
+            self._timeline.at(over_at, lambda: done(found))
 
     def run(self, probing: scheduler.Scheduler, seconds: float) -> None:
         """Let a scheduler, which has this pool and its clock, run so long."""
-        until = self._clock.now + seconds
-        while True:
+        def step() -> float:
             probing.take()
-            wake_at = probing.step()
-            if self._events:
-                wake_at = min(wake_at, self._events[0][0])
-            if wake_at > until:
-                self._clock.now = until
-                return
-            self._clock.now = max(self._clock.now, wake_at)
-            while self._events and self._events[0][0] <= self._clock.now:
-                heapq.heappop(self._events)[2]()
+            return probing.step()
+        self._timeline.run(step, self._clock.now + seconds)

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 
-"""What keeps one connection to a backend, and a plugin that has one."""
+"""What keeps one connection to a backend."""
 
 from __future__ import annotations
 
@@ -13,11 +13,9 @@ from healthcheck.reports import report
 from healthcheck.targets import failures
 from healthcheck.targets import wire
 
-
 BOUND = 0.8
 """The part of a check's ``timeout`` that a driver may wait: so the thread
 comes back by itself, and with a reason."""
-
 
 # What can be the fault of the host that asks.
 _UNHEARD = frozenset((

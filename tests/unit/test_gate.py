@@ -29,8 +29,8 @@ from healthcheck.admin.auth import gate
 from healthcheck.admin.auth import tokens
 from healthcheck.config import reading
 from healthcheck.config import views
+from healthcheck.probing import simulated
 from tests.unit import keystone as fake
-from tests.unit import world
 from tests.unit import wsgi
 
 RANGES = """
@@ -70,7 +70,7 @@ def make(conf):
 @pytest.fixture
 def clock(monkeypatch):
     """The clock of whatever is made from now on."""
-    clock, real = world.Clock(), tokens.Tokens
+    clock, real = simulated.Clock(), tokens.Tokens
     monkeypatch.setattr(tokens, 'Tokens',
                         lambda conf: real(conf, clock=clock))
     return clock

@@ -10,8 +10,8 @@ from healthcheck.host import group as group_module
 from healthcheck.host import hostprober
 from healthcheck.host import sharing
 from healthcheck.probing import policy
+from healthcheck.probing import simulated
 from healthcheck.reports import report
-from tests.unit import world
 
 POLICY = policy.Policy(interval=10.0, retry_interval=2.0)
 
@@ -75,7 +75,7 @@ class Member:
 
 @pytest.fixture
 def clock():
-    return world.Clock()
+    return simulated.Clock()
 
 
 @pytest.fixture

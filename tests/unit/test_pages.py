@@ -9,9 +9,9 @@ import pytest
 from healthcheck.answers import board as board_module
 from healthcheck.answers import render
 from healthcheck.answers import switches
+from healthcheck.probing import simulated
 from healthcheck.reports import report
 from tests.unit import settings
-from tests.unit import world
 
 Status = report.Status
 NAMES = ['database', 'message_queue']
@@ -26,7 +26,7 @@ def check(name, status=Status.PASS, at=0.0, **kwargs):
 
 @pytest.fixture
 def clock():
-    return world.Clock(0.0)
+    return simulated.Clock(0.0)
 
 
 @pytest.fixture

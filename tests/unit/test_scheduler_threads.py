@@ -37,6 +37,7 @@ class Server(target.Target):
         self.gate.set()
         self.visited = threading.Event()
         self.visits = self.closed = 0
+        self.was_closed = threading.Event()
         self.closing = threading.Event()
         self.closing.set()
 
@@ -49,6 +50,7 @@ class Server(target.Target):
     def close(self):
         self.closing.wait(PATIENCE)
         self.closed += 1
+        self.was_closed.set()
 
 
 class Going:
@@ -139,8 +141,7 @@ def test_waits_for_what_it_closes(going):
     one, other = going.servers
     one.closing.clear()
     going.scheduler.stop()
-    while not other.closed:
-        time.sleep(0.001)
+    assert other.was_closed.wait(PATIENCE)
     assert going.thread.is_alive()
     one.closing.set()
     assert going.ends()
@@ -169,8 +170,7 @@ def test_closes_what_comes_back_in_time(going):
     going.start()
     assert one.visited.wait(PATIENCE)
     going.scheduler.stop()
-    while not other.closed:
-        time.sleep(0.001)
+    assert other.was_closed.wait(PATIENCE)
     one.gate.set()
     assert going.ends()
     assert one.closed == 1

@@ -14,11 +14,11 @@ from healthcheck.host import group as group_module
 from healthcheck.host import sharing
 from healthcheck.probing import check as check_module
 from healthcheck.probing import policy as policy_module
+from healthcheck.probing import simulated
 from healthcheck.probing import target as target_module
 from healthcheck.probing import threads
 from healthcheck.reports import report
 from tests.unit import settings
-from tests.unit import world
 
 
 def prober(alive_at):
@@ -34,12 +34,12 @@ def uwsgi(monkeypatch):
 
 
 def test_they_run():
-    assert not threads.Threads([prober(999.0)], world.Clock()).stalled()
-    assert not threads.Threads([], world.Clock()).stalled()
+    assert not threads.Threads([prober(999.0)], simulated.Clock()).stalled()
+    assert not threads.Threads([], simulated.Clock()).stalled()
 
 
 def test_they_do_not(caplog):
-    clock = world.Clock()
+    clock = simulated.Clock()
     seen = threads.Threads([prober(999.0), prober(990.0)], clock)
     clock.now += 10
     assert seen.stalled() and seen.stalled()
@@ -51,13 +51,13 @@ def test_they_do_not(caplog):
 @pytest.mark.parametrize('has_threads, stalled', [(0, True), (1, False)])
 def test_uwsgi_tells(uwsgi, has_threads, stalled):
     uwsgi(has_threads=has_threads)
-    seen = threads.Threads([prober(1000.0)], world.Clock())
+    seen = threads.Threads([prober(1000.0)], simulated.Clock())
     assert seen.stalled() is stalled
 
 
 def test_a_uwsgi_that_does_not_tell(uwsgi):
     uwsgi()
-    assert not threads.Threads([prober(1000.0)], world.Clock()).stalled()
+    assert not threads.Threads([prober(1000.0)], simulated.Clock()).stalled()
 
 
 class Untouched(target_module.Target):

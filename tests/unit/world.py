@@ -6,14 +6,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from collections.abc import Sequence
-import heapq
-import itertools
 from typing import Any, cast
 
 from healthcheck.probing import check
 from healthcheck.probing import policy as policy_module
 from healthcheck.probing import pool
 from healthcheck.probing import scheduler
+from healthcheck.probing import simulated
 from healthcheck.probing import target
 from healthcheck.reports import changes
 from healthcheck.reports import report
@@ -26,16 +25,6 @@ OK = report.Result.ok()
 REFUSED = report.Result.failed('CONNECTION REFUSED')
 
 
-class Clock:
-    """A clock that a test sets, in seconds."""
-
-    def __init__(self, now: float = 1000.0) -> None:
-        self.now = now
-
-    def __call__(self) -> float:
-        return self.now
-
-
 class Backend(target.Target):
     """A target in simulated time."""
 
@@ -44,7 +33,6 @@ class Backend(target.Target):
         self.behaviour = behaviour
         self.world: Timeline | None = None
         self.started: list[float] = []
-        self.running = 0
         self.closed: list[float] = []
 
     def probe(self, questions: Sequence[target.Question] = (),
@@ -71,30 +59,25 @@ class Timeline:
     size = 0
 
     def __init__(self, now: float = 0.0) -> None:
-        self.now = now
+        self._timeline = simulated.Timeline(simulated.Clock(now))
+        self.at = self._timeline.at
         self.takes: float | None = 0.0
         self.visits = 0
-        self._events: list[tuple[float, int, Callable[[], None]]] = []
-        self._order = itertools.count()
+
+    @property
+    def now(self) -> float:
+        return self._timeline.clock.now
+
+    @now.setter
+    def now(self, now: float) -> None:
+        self._timeline.clock.now = now
 
     def step(self) -> float:
         """Do what is due now, and say when to look again."""
         raise NotImplementedError
 
-    def at(self, time: float, act: Callable[[], None]) -> None:
-        heapq.heappush(self._events, (time, next(self._order), act))
-
     def run(self, until: float) -> None:
-        while True:
-            wake = self.step()
-            if self._events:
-                wake = min(wake, self._events[0][0])
-            if wake > until:
-                self.now = until
-                return
-            self.now = max(self.now, wake)
-            while self._events and self._events[0][0] <= self.now:
-                heapq.heappop(self._events)[2]()
+        self._timeline.run(self.step, until)
 
     def submit(self, act: Callable[[], Any],
                done: Callable[[Any], None]) -> None:
