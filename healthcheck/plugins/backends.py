@@ -69,12 +69,13 @@ class Backends:
               common: dict[str, Any]) -> check_module.Check:
         problems = self._view.problems
         policy = base.policy_of(self._view.settings)
-        self._view.note_plugin(name, plugin)
         try:
             made = plugin(self._view, self._view.section)
             if isinstance(made, base.ProbePlugin):
                 check = made.check(name, common)
             else:
+                # One of ours notes itself.
+                self._view.note_plugin(name, plugin)
                 self.foreign = True
                 check = check_module.Single(name, foreign.ForeignTarget(
                     name, made, server_port), policy)
