@@ -26,7 +26,7 @@ from healthcheck.reports import report
 
 Unusable = statefiles.Unusable
 
-_FORMAT = 1
+_FORMAT = 2
 
 _NOT_ASKED = 0
 """The stamp of the request file when all requests are answered."""
@@ -53,8 +53,7 @@ class Sharing:
         self._clock = clock
         self.directory = statefiles.Directory(group.place)
         self._identity = group.identity
-        # Half of it is enough to tell groups apart, and keeps names short.
-        self._key = group.identity[:32]
+        self._key = group.key
         self._election = election.Election(self.directory, self._key,
                                            group.lease, clock)
         self._brief = f'{self._key}.report'

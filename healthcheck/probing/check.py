@@ -9,11 +9,13 @@ from collections.abc import Callable
 from collections.abc import Sequence
 import math
 
+from healthcheck.probing import evidence
 from healthcheck.probing import guard
 from healthcheck.probing import policy as policy_module
 from healthcheck.probing import probe as probe_module
 from healthcheck.probing import state as state_module
 from healthcheck.probing import target as target_module
+from healthcheck.reports import history
 from healthcheck.reports import report
 
 Judge = Callable[[float], tuple[report.Result, bool]]
@@ -62,7 +64,8 @@ class Single(Check):
                  question: target_module.Question | None = None, *,
                  label: str = '', per_worker: bool = False) -> None:
         super().__init__(name, label, per_worker=per_worker)
-        self.probe = probe_module.Probe(target, policy, question)
+        self.probe = probe_module.Probe(
+            target, policy, question, observed=evidence.check_mark(name))
         self.state = self.probe.state
         self.watchlist = probe_module.Fixed(self.probe)
 
@@ -90,6 +93,7 @@ class Summary(Check):
         self._awaited: set[probe_module.Probe] = set()
         self._until = math.inf
         self._told_at = -math.inf
+        self._cause = history.PROBE
 
     def restore(self, last: report.CheckReport, now: float) -> None:
         super().restore(last, now)
@@ -119,7 +123,8 @@ class Summary(Check):
     def judge(self, now: float, time: float, spread: float) -> None:
         """Make of the probes what is published."""
         # However long it waited, and for whatever: it is not late itself.
-        self.state.started(now)
+        self.state.started(now, cause=self._cause)
+        self._cause = history.PROBE
         result, final = guard.judge(self.name, self._judge, now)
         self.state.finished(result, now, time, spread=spread, final=final)
         self._awaited = set()
@@ -135,6 +140,8 @@ class Summary(Check):
 
     def took(self, probe: probe_module.Probe) -> None:
         """A probe was judged."""
+        if probe.state.cause != history.PROBE:
+            self._cause = probe.state.cause
         if probe.state.settled:
             self._awaited.discard(probe)
 

@@ -5,6 +5,11 @@
 from __future__ import annotations
 
 import dataclasses
+import random
+
+UNIFORM = random.SystemRandom().uniform
+"""Where jitter comes from. Not the generator of the process: uWSGI forks
+workers without a word to Python, and all would go on with the same numbers."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -19,6 +24,7 @@ class Policy:
     rise: int = 1
     slow_threshold: float = 1.0
     jitter: float = 0.1
+    probe_at_least_every: float = 60.0
 
     @property
     def detection(self) -> float:

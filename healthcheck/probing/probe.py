@@ -22,6 +22,9 @@ class Probe:
         state is that of the question then
     :param needed: whether requests cannot do without the target. It is
         visited when it is due, however many others wait.
+    :param observed: the mark of what a service's functions say of it; None
+        if they say nothing
+    :ivar marks: where traffic leaves what it sees of the target
     :ivar state: what is known
     :ivar value: the last value that ``question`` brought
     """
@@ -29,10 +32,12 @@ class Probe:
     def __init__(self, target: target_module.Target,
                  policy: policy_module.Policy,
                  question: target_module.Question | None = None, *,
-                 needed: bool = True) -> None:
+                 needed: bool = True, observed: int | None = None) -> None:
         self.target = target
         self.question = question
         self.needed = needed
+        self.marks = {mark for mark in (target.traffic, observed)
+                      if mark is not None}
         self.state = state_module.ProbeState(policy)
         self.value: Any = None
 

@@ -12,18 +12,23 @@ wait for their turn, and their visits are spread over the interval.
 from __future__ import annotations
 
 from collections.abc import Callable
+from collections.abc import Collection
 from collections.abc import Hashable
+from collections.abc import Iterable
+from collections.abc import Iterator
 from collections.abc import Mapping
 import heapq
 import itertools
 import math
 
+from healthcheck.probing import evidence
 from healthcheck.probing import guard
 from healthcheck.probing import policy as policy_module
 from healthcheck.probing import probe as probe_module
 from healthcheck.probing import target as target_module
 from healthcheck.probing import turns
 from healthcheck.probing import watched as watched_module
+from healthcheck.reports import history
 
 Probe = probe_module.Probe
 Watched = watched_module.Watched
@@ -40,13 +45,17 @@ class Rota:
     :param clock: monotonic seconds
     :param wall_clock: seconds since the epoch
     :param uniform: where jitter comes from
+    :param seen: what traffic saw, by its marks
     """
 
     def __init__(self, workers: int, policy: policy_module.Policy,
                  visit: Callable[[Watched], None],
                  close: Callable[[Watched], None],
                  clock: Callable[[], float], wall_clock: Callable[[], float],
-                 uniform: Callable[[float, float], float]) -> None:
+                 uniform: Callable[[float, float], float],
+                 seen: Callable[[Collection[int]], evidence.Seen] = (
+                     lambda marks: evidence.NOTHING)) -> None:
+        self._seen = seen
         self._turns = turns.Turns(workers)
         self._policy = policy
         self._visit = visit
@@ -106,15 +115,35 @@ class Rota:
         return {key: one.visit is not None
                 for key, one in self._watched.items() if one.probes}
 
-    def hurry(self) -> None:
+    def hurry(self, cause: str = history.PROBE) -> None:
         """Visit every target as soon as can be."""
         now = self._clock()
         for watched in self._watched.values():
             # Its next regular visit is spread again.
             watched.fresh = True
             if watched.visit is None:
-                watched.hurry(now)
+                watched.hurry(now, cause)
                 self._plan(watched)
+
+    def suspect(self, watched: Watched, now: float) -> None:
+        """Visit a target because of what traffic saw of it; not too often."""
+        if watched.visit is None and watched.suspicion.raised(
+                now, self._policy.interval):
+            watched.hurry(now, history.TRAFFIC)
+            self._plan(watched)
+
+    def find(self, mark: int) -> Iterator[Watched]:
+        """The targets of which traffic leaves what it sees at this mark."""
+        return (one for one in self._watched.values() if mark in one.marks)
+
+    def of(self, probes: Iterable[Probe]) -> Iterator[Watched]:
+        """The targets of these probes."""
+        return (self._watched[one.target.key] for one in probes)
+
+    @property
+    def critical(self) -> Iterator[Watched]:
+        """The targets that requests cannot do without."""
+        return (one for one in self._watched.values() if one.needed)
 
     def excuse(self, seconds: float) -> None:
         """Leave out of account time in which no visit could go on."""
@@ -135,6 +164,9 @@ class Rota:
             heapq.heappop(self._due)
             if watched.visit is not None:
                 judged += watched.overdue(now, self._wall_clock())
+                self._plan(watched)
+            elif stood_in := self._stand_in(watched, soon, now):
+                judged += stood_in
                 self._plan(watched)
             elif watched.needed:
                 self._begin(watched, now)
@@ -202,8 +234,18 @@ class Rota:
             heapq.heappop(self._due)
         return None
 
+    def _stand_in(self, watched: Watched, soon: float,
+                  now: float) -> list[Probe]:
+        """The probes that need no visit now, as traffic stands in."""
+        seen = self._seen(watched.marks)
+        if seen is evidence.NOTHING:
+            return []
+        jitter = self._policy.jitter
+        return watched.stand_in(seen, soon, now, self._wall_clock(),
+                                self._uniform(-jitter, jitter))
+
     def _begin(self, watched: Watched, now: float) -> None:
-        watched.begin(now)
+        watched.begin(now, self._seen(watched.marks).calls)
         self._plan(watched)
         self._visit(watched)
 

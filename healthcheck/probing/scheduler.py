@@ -18,13 +18,13 @@ import contextlib
 import functools
 import math
 import queue
-import random
 import time as time_module
 
 from oslo_log import log as logging
 
 from healthcheck.probing import check as check_module
 from healthcheck.probing import doubt
+from healthcheck.probing import evidence
 from healthcheck.probing import guard
 from healthcheck.probing import policy as policy_module
 from healthcheck.probing import pool as pool_module
@@ -32,9 +32,11 @@ from healthcheck.probing import probe as probe_module
 from healthcheck.probing import publisher
 from healthcheck.probing import rota as rota_module
 from healthcheck.probing import rounds
+from healthcheck.probing import suspects
 from healthcheck.probing import target as target_module
 from healthcheck.probing import watched as watched_module
 from healthcheck.reports import changes
+from healthcheck.reports import history
 from healthcheck.reports import report
 
 LOG = logging.getLogger(__name__)
@@ -42,10 +44,6 @@ LOG = logging.getLogger(__name__)
 Probe = probe_module.Probe
 Watched = watched_module.Watched
 Watchlist = probe_module.Watchlist
-
-UNIFORM = random.SystemRandom().uniform
-"""Not the generator of the process: uWSGI forks workers without a word to
-Python, and they would all go on with the same numbers."""
 
 LATE = 0.1
 """Seconds by which a scheduler that gets its share of time is not late."""
@@ -55,7 +53,6 @@ WORKERS = 80
 
 _GRACE = 1.0
 """Seconds that the end of a process leaves targets to close."""
-
 
 _Event = Callable[[], None]
 """Something that the scheduler's thread has to do."""
@@ -74,6 +71,7 @@ class Scheduler:
     :param prober: who publishes
     :param changed: called in the scheduler's thread with each change of a
         check's status; it must return at once
+    :param traffic: what it saw of targets; None for no evidence
     :param clock: monotonic seconds
     :param wall_clock: seconds since the epoch
     :param uniform: where jitter comes from
@@ -87,9 +85,11 @@ class Scheduler:
                  prober: report.ProberProcess | None = None,
                  changed: Callable[[changes.StateChange], None] = (
                      lambda change: None),
+                 traffic: evidence.Traffic | None = None,
                  clock: Callable[[], float] = time_module.monotonic,
                  wall_clock: Callable[[], float] = time_module.time,
-                 uniform: Callable[[float, float], float] = UNIFORM,
+                 uniform: Callable[[float, float], float] = (
+                     policy_module.UNIFORM),
                  pool: pool_module.Pool | None = None) -> None:
         self._workers = workers
         self._clock = clock
@@ -102,7 +102,9 @@ class Scheduler:
                                               changed, self._doubt)
         self._round = rounds.Round(policy.timeout)
         self._rota = rota_module.Rota(workers, policy, self._visit,
-                                      self._close, clock, wall_clock, uniform)
+                                      self._close, clock, wall_clock, uniform,
+                                      *([traffic.seen] if traffic else ()))
+        self._suspects = suspects.Suspects(traffic, self._rota, checks)
         # Not SimpleQueue, see pool.Pool.
         self._events: queue.Queue[_Event] = queue.Queue()
         self._stopped = False
@@ -196,10 +198,11 @@ class Scheduler:
     def step(self) -> float:
         """Do what is due, and say when to look again."""
         now = self._clock()
-        overdue = self._rota.step()
-        for probe in overdue:
+        look_at = self._suspects.look(now)
+        judged = self._rota.step()
+        for probe in judged:
             self._doubt.took(probe.target, probe.state.result)
-        self._judged(overdue)
+        self._judged(judged)
         for check in self._summaries:
             if check.is_ready(now):
                 self._sum_up(check, now)
@@ -209,7 +212,7 @@ class Scheduler:
                 self._sum_up(check, now)
             self._publisher.refreshed_at = self._round.refreshed_at
             self._publisher.judged(*self._summaries)
-        return min(self._rota.wakes_at, self._round.ends_at,
+        return min(self._rota.wakes_at, self._round.ends_at, look_at,
                    *(check.wakes_at for check in self._summaries))
 
     def take(self) -> None:
@@ -251,7 +254,7 @@ class Scheduler:
 
     def _begin_round(self) -> None:
         if self._round.begin(self._clock(), self._rota.running()):
-            self._rota.hurry()
+            self._rota.hurry(history.REFRESH)
 
     def _visit(self, watched: Watched) -> None:
         def done(found: target_module.Findings) -> None:

@@ -26,11 +26,16 @@ class ProbeState:
     """The state of one probe. Owned by one thread; reports are copies.
 
     :ivar critical: whether its failure can take the node out
+    :ivar cause: what set off the last probe
     """
 
     def __init__(self, policy: policy_module.Policy) -> None:
         self.policy = policy
         self.critical = True
+        self.cause = history.PROBE
+        self._next_cause = history.PROBE
+        self._probed_at = -math.inf
+        self._evidence: report.Evidence | None = None
         self._failures = 0
         self._successes = 0
         self._down = False
@@ -113,10 +118,47 @@ class ProbeState:
         self._judged_at, self._time = last.judged_at, last.time
         self._latency = last.latency
 
-    def hurry(self, now: float) -> None:
-        """Have the next probe at once, if none runs."""
+    def hurry(self, now: float, cause: str = history.PROBE) -> None:
+        """Have the next probe at once, if none runs.
+
+        :param cause: what sets it off
+        """
         if not self.running:
             self.due_at = min(self.due_at, now)
+            self._next_cause = cause
+
+    def can_rest(self, proved_at: float, now: float) -> bool:
+        """Whether traffic can stand in for the probe that is due.
+
+        Only for one that is due by its time, and is expected to pass as the
+        last one did; and not for too many in a row.
+
+        :param proved_at: when traffic showed all that a probe would
+        """
+        return (not self.running and not self.confirming
+                and self.status is Status.PASS
+                and self._next_cause == history.PROBE
+                and self._judged_at < proved_at <= now
+                and now < min(proved_at + self.policy.interval,
+                              self._last_rest))
+
+    def stood_in(self, shown: report.Evidence, now: float, time: float,
+                 spread: float = 0.0) -> None:
+        """Traffic has shown what a probe would; see :meth:`can_rest`.
+
+        It counts like a probe that passed when the call was made. So it is
+        stale as soon, and the next probe is due as soon.
+        """
+        self._judged_at, self._time = shown.at, time - (now - shown.at)
+        self._evidence = shown
+        self._history = self._history.stood_in(self._time)
+        self.due_at = min(shown.at + self.policy.interval * (1 + spread),
+                          self._last_rest)
+
+    @property
+    def _last_rest(self) -> float:
+        """When there has to be a probe, whatever traffic shows."""
+        return self._probed_at + self.policy.probe_at_least_every
 
     def excuse(self, seconds: float) -> None:
         """Leave out of account time in which a probe could not run."""
@@ -124,13 +166,16 @@ class ProbeState:
             self._started_at += seconds
             self.due_at += seconds
 
-    def started(self, now: float, waited: float = 0.0) -> None:
+    def started(self, now: float, waited: float = 0.0, *,
+                cause: str | None = None) -> None:
         """A probe has begun.
 
         :param waited: seconds that it was due before. A second try after a
             late answer is judged at a time that was set before; the time in
             which no thread was free does not count.
         """
+        self.cause = cause or self._next_cause
+        self._next_cause = history.PROBE
         self._started_at = now
         self._given_up = False
         self.due_at = min(now + self.policy.timeout, self._judge_by + waited)
@@ -151,6 +196,7 @@ class ProbeState:
         """
         assert self._started_at is not None
         started_at, self._started_at = self._started_at, None
+        self._probed_at, self._evidence = started_at, None
         elapsed = now - started_at
         latency = self._latency = (elapsed if result.latency is None
                                    else result.latency)
@@ -205,7 +251,8 @@ class ProbeState:
             passes=self._successes, fails=self._failures,
             settled=self._passed or self._down, started_at=self._started_at,
             due_at=self.due_at, latency=self._latency,
-            components=self._result.components, history=self._history)
+            components=self._result.components, evidence=self._evidence,
+            history=self._history)
 
     def _give_up(self, result: report.Result, now: float,
                  time: float) -> None:
@@ -266,4 +313,5 @@ class ProbeState:
     def _transition(self) -> history.Transition:
         assert self._result is not None and self.status is not None
         return history.Transition(self._time, self.status,
-                                  self._result.reason, self._result.detail)
+                                  self._result.reason, self._result.detail,
+                                  self.cause)

@@ -17,6 +17,7 @@ from collections.abc import Sequence
 import dataclasses
 from typing import Any
 
+from healthcheck.probing import evidence
 from healthcheck.probing import state
 from healthcheck.reports import report
 
@@ -73,10 +74,13 @@ class Target(abc.ABC):
 
     :ivar name: for the log
     :ivar hosts: where it is; empty if that is this host, or not known
+    :ivar traffic: the mark of the service's own calls to it; None if they
+        are not seen
     """
 
     name = ''
     hosts: frozenset[str] = frozenset()
+    traffic: int | None = None
 
     @property
     def key(self) -> Hashable:
@@ -90,6 +94,10 @@ class Target(abc.ABC):
     def answered(self, result: report.Result) -> bool:
         """Whether a failure is the target's own word, heard from there."""
         return False
+
+    def proved_at(self, seen: evidence.Seen) -> float:
+        """When traffic last proved all that a probe proves; -inf if never."""
+        return seen.answered_at
 
     def overdue(self) -> tuple[str, str]:
         """Say (reason, detail) why a running probe has no answer yet.

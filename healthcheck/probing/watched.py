@@ -9,9 +9,12 @@ from collections.abc import Iterable
 import math
 import threading
 
+from healthcheck.probing import evidence
 from healthcheck.probing import guard
 from healthcheck.probing import probe as probe_module
 from healthcheck.probing import target as target_module
+from healthcheck.reports import history
+from healthcheck.reports import report
 
 
 class Watched:
@@ -25,6 +28,8 @@ class Watched:
     :ivar planned_at: the last ``due_at`` that was planned
     :ivar queued: whether it waits for its turn
     :ivar opened: whether there may be something to close
+    :ivar began_at: when the last visit began
+    :ivar suspicion: how often traffic may set off a visit
     """
 
     def __init__(self, key: Hashable, target: target_module.Target) -> None:
@@ -36,6 +41,9 @@ class Watched:
         self.planned_at = math.inf
         self.queued = False
         self.opened = False
+        self.began_at = -math.inf
+        self.suspicion = evidence.Suspicion()
+        self._calls = 0
         # Held by threads of the pool only. A process that leads again may
         # visit a target that is still being closed.
         self._in_use = threading.Lock()
@@ -68,10 +76,36 @@ class Watched:
         """Whether what was found has to be found again."""
         return any(one.state.confirming for one in self.probes)
 
-    def hurry(self, now: float) -> None:
+    @property
+    def marks(self) -> set[int]:
+        """Where traffic leaves what it sees of it."""
+        return set().union(*(one.marks for one in self.probes))
+
+    def hurry(self, now: float, cause: str = history.PROBE) -> None:
         """Have it visited at once, if there is no visit."""
         for one in self.probes:
-            one.state.hurry(now)
+            one.state.hurry(now, cause)
+
+    def stand_in(self, seen: evidence.Seen, soon: float, now: float,
+                 time: float, spread: float) -> list[probe_module.Probe]:
+        """Do without the visit that is due, if traffic shows as much.
+
+        A question is put on a visit only, so it needs one.
+
+        :param soon: what is due by then is due
+        :return: the probes that traffic has stood in for; none if a visit is
+            needed
+        """
+        proved_at = self.target.proved_at(seen)
+        due = [one for one in self.probes if one.state.due_at <= soon]
+        if not all(one.question is None
+                   and one.state.can_rest(proved_at, now) for one in due):
+            return []
+        shown = report.Evidence(proved_at, max(0, seen.calls - self._calls))
+        self._calls = seen.calls
+        for one in due:
+            one.state.stood_in(shown, now, time, spread)
+        return due
 
     def put_off(self, until: float) -> None:
         """Have it visited then, and not before."""
@@ -83,8 +117,12 @@ class Watched:
         for one in self.visit or ():
             one.state.excuse(seconds)
 
-    def begin(self, now: float) -> None:
-        """A visit begins, for all that want to know of it now."""
+    def begin(self, now: float, calls: int = 0) -> None:
+        """A visit begins, for all that want to know of it now.
+
+        :param calls: number of calls that traffic made so far
+        """
+        self.began_at, self._calls = now, calls
         self.visit = tuple(self.probes)
         self.opened = True
         for one in self.visit:
@@ -110,6 +148,8 @@ class Watched:
                   if one.state.due_at <= now]
         for one in judged:
             one.state.overdue(now, time, reason, detail)
+        if judged:
+            self.suspicion.confirmed()
         return judged
 
     def finished(self, found: target_module.Findings, now: float,
@@ -118,4 +158,6 @@ class Watched:
         visit, self.visit = self.visit or (), None
         for one in visit:
             one.finished(found, now, time, spread)
+        if found.result.status is report.Status.FAIL:
+            self.suspicion.confirmed()
         return [one for one in visit if one in self.probes]

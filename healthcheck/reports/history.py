@@ -11,18 +11,27 @@ from healthcheck.reports import status as status_module
 
 Status = status_module.Status
 
+PROBE, TRAFFIC, REFRESH = 'probe', 'traffic', 'refresh'
+"""What set off the probe that found something: its time, a call of the
+service that failed, or an admin."""
+
 _KEPT_TRANSITIONS = 20
 _KEPT_LATENCIES = 60
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Transition:
-    """A change to a status. ``time`` is seconds since the epoch."""
+    """A change to a status.
+
+    :param time: in seconds since the epoch
+    :param cause: what set off the probe that found it
+    """
 
     time: float
     status: Status
     reason: str
     detail: str = ''
+    cause: str = PROBE
 
 
 BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
@@ -44,6 +53,7 @@ class History:
     :param seconds: their total duration
     :param passes: probes that succeeded, slow ones included
     :param fails: probes that failed; one that hangs counts repeatedly
+    :param stand_ins: how often traffic stood in for a probe
     :param changes: number of all changes
     """
 
@@ -55,6 +65,7 @@ class History:
     seconds: float = 0.0
     passes: int = 0
     fails: int = 0
+    stand_ins: int = 0
     changes: int = 0
 
     def probed(self, passed: bool, latency: float, time: float) -> History:
@@ -66,6 +77,11 @@ class History:
             latencies=(*self.latencies, latency)[-_KEPT_LATENCIES:],
             last_passed=time if passed else self.last_passed,
             passes=self.passes + passed)
+
+    def stood_in(self, time: float) -> History:
+        """Traffic has shown at ``time`` what a probe would have shown."""
+        return dataclasses.replace(self, last_passed=time,
+                                   stand_ins=self.stand_ins + 1)
 
     def failed(self, transition: Transition) -> History:
         """A failure was counted."""

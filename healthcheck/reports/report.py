@@ -73,6 +73,18 @@ class Result:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class Evidence:
+    """What traffic showed, in place of a probe.
+
+    :param at: when the last call began that shows it, in monotonic seconds
+    :param calls: calls that got an answer since the verdict before
+    """
+
+    at: float
+    calls: int
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class Verdict:
     """The verdict on one check at one moment."""
 
@@ -132,6 +144,7 @@ class CheckReport:
     :param started_at: when the probe that is still running began
     :param due_at: when the next probe is due
     :param latency: duration of the last answer, in seconds
+    :param evidence: what the verdict rests on, if that is no probe
     :param history: None in what is published for anonymous callers
     """
 
@@ -152,6 +165,7 @@ class CheckReport:
     due_at: float | None = None
     latency: float | None = None
     components: tuple[Component, ...] = ()
+    evidence: Evidence | None = None
     history: History | None = None
 
     @property

@@ -14,8 +14,10 @@ from sqlalchemy import pool
 
 from healthcheck.config import redact
 from healthcheck import exceptions
+from healthcheck.probing import evidence
 from healthcheck.probing import target as target_module
 from healthcheck.reports import report
+from healthcheck.targets import address
 from healthcheck.targets import connected
 from healthcheck.targets import dialects
 from healthcheck.targets import failures
@@ -44,10 +46,12 @@ class DatabaseTarget(connected.Connected):
         url = _parse(option, url_text)
         self.hosts = frozenset(filter(None, (url.host or '').split(',')))
         self._key = ('database', url.render_as_string(hide_password=False))
+        self.traffic = address.mark_of(url)
         self._dialect = dialects.of(url, bound)
         try:
             self._sa_engine = sqlalchemy.create_engine(
                 url, poolclass=pool.NullPool,
+                execution_options={address.PROBE: True},
                 connect_args=self._dialect.connect_args())
             refused = self._dialect.refused(
                 self._sa_engine.dialect.create_connect_args(url)[1])
@@ -91,6 +95,9 @@ class DatabaseTarget(connected.Connected):
             self.wire.follow(self._dialect.descriptor(
                 self._connection.connection.dbapi_connection))
         return self._dialect.ask(self._connection, self._tolerance)
+
+    def proved_at(self, seen: evidence.Seen) -> float:
+        return self._dialect.proved_at(seen, self._tolerance)
 
     def put(self, question: target_module.Question) -> target_module.Answer:
         return question.ask(self._connection)

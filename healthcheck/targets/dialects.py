@@ -19,6 +19,7 @@ import sqlalchemy
 from sqlalchemy import engine
 
 from healthcheck.config import settings as settings_module
+from healthcheck.probing import evidence
 from healthcheck.reports import report
 from healthcheck.targets import failures
 
@@ -98,6 +99,10 @@ class Dialect:
         """
         connection.exec_driver_sql('SELECT 1').scalar()
         return Result.ok()
+
+    def proved_at(self, seen: evidence.Seen, tolerance: Tolerance) -> float:
+        """When traffic last proved what :meth:`ask` asks; -inf if never."""
+        return seen.answered_at
 
     def reason(self, exc: BaseException) -> str:
         return (failures.network_reason(exc)

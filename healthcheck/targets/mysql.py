@@ -10,6 +10,7 @@ from typing import Any
 
 import sqlalchemy
 
+from healthcheck.probing import evidence
 from healthcheck.reports import report
 from healthcheck.targets import dialects
 from healthcheck.targets import failures
@@ -26,6 +27,8 @@ _VARIABLES = (
 
 class MySQL(dialects.Dialect):
     """With PyMySQL, mysqlclient or another driver."""
+
+    _galera = False
 
     def connect_args(self) -> dict[str, Any]:
         # PyMySQL's connect_timeout does not bound a server that accepts and
@@ -61,8 +64,9 @@ class MySQL(dialects.Dialect):
     def ask(self, connection: sqlalchemy.Connection,
             tolerance: dialects.Tolerance) -> Result:
         variables = self._variables(connection)
-        if variables.get('wsrep_on') == 'ON' and variables.get(
-                'wsrep_provider', 'none') not in ('', 'none'):
+        self._galera = variables.get('wsrep_on') == 'ON' and variables.get(
+            'wsrep_provider', 'none') not in ('', 'none')
+        if self._galera:
             result = self._ask_galera(connection, variables, tolerance)
             if result.status is not report.Status.PASS:
                 return result
@@ -72,6 +76,15 @@ class MySQL(dialects.Dialect):
                     return Result.failed(
                         dialects.READ_ONLY, f'{name} is {variables[name]}')
         return Result.ok()
+
+    def proved_at(self, seen: evidence.Seen,
+                  tolerance: dialects.Tolerance) -> float:
+        # A server that is read-only answers reads, and refuses a write. One
+        # of a cluster also takes writes that it is late with, or while an
+        # operator wants to have it out.
+        if self._galera:
+            return -math.inf
+        return seen.answered_at if tolerance.read_only else seen.wrote_at
 
     def _variables(self, connection: sqlalchemy.Connection,
                    ) -> dict[str, str]:

@@ -9,6 +9,7 @@ from typing import Any
 
 import sqlalchemy
 
+from healthcheck.probing import evidence
 from healthcheck.reports import report
 from healthcheck.targets import dialects
 from healthcheck.targets import failures
@@ -155,6 +156,11 @@ class PostgreSQL(dialects.Dialect):
             return Result.failed(
                 dialects.READ_ONLY, 'transaction_read_only is on')
         return Result.ok()
+
+    def proved_at(self, seen: evidence.Seen,
+                  tolerance: dialects.Tolerance) -> float:
+        # One that is read-only, or recovers, refuses a write.
+        return seen.answered_at if tolerance.read_only else seen.wrote_at
 
     def reason(self, exc: BaseException) -> str:
         for link in failures.chain(exc):

@@ -4,11 +4,13 @@
 
 from __future__ import annotations
 
+import math
 import os
 from typing import Any
 
 import sqlalchemy
 
+from healthcheck.probing import evidence
 from healthcheck.reports import report
 from healthcheck.targets import dialects
 from healthcheck.targets import failures
@@ -48,6 +50,11 @@ class SQLite(dialects.Dialect):
             return self.missing() or Result.failed(
                 dialects.READ_ONLY, f'{self._path} cannot be written to')
         return Result.ok()
+
+    def proved_at(self, seen: evidence.Seen,
+                  tolerance: dialects.Tolerance) -> float:
+        # Those who hold a file open do not see that it was moved away.
+        return -math.inf
 
     @property
     def _path(self) -> str | None:

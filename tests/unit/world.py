@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Any, cast
 
 from healthcheck.probing import check
+from healthcheck.probing import evidence
 from healthcheck.probing import policy as policy_module
 from healthcheck.probing import pool
 from healthcheck.probing import scheduler
@@ -95,6 +96,7 @@ class Timeline:
 class World(Timeline):
     """Runs a scheduler over simulated backends.
 
+    :param checks: of them; default: one for each
     :ivar reports: (time, report) of all that was published
     """
 
@@ -104,18 +106,20 @@ class World(Timeline):
                      lambda low, high: high),
                  noncritical: tuple[str, ...] = (),
                  changed: Callable[[changes.StateChange], None] = (
-                     lambda change: None)) -> None:
+                     lambda change: None),
+                 traffic: evidence.Traffic | None = None,
+                 checks: Sequence[check.Check] | None = None) -> None:
         super().__init__()
         self.reports: list[tuple[float, report.Report]] = []
         for backend in backends:
             backend.world = self
         self.scheduler = scheduler.Scheduler(
             [check.Single(backend.name, backend, policy)
-             for backend in backends], policy,
+             for backend in backends] if checks is None else checks, policy,
             lambda published: self.reports.append((self.now, published)),
             clock=lambda: self.now, wall_clock=lambda: 1e9 + self.now,
             uniform=uniform, noncritical=noncritical, changed=changed,
-            pool=cast(pool.Pool, self))
+            pool=cast(pool.Pool, self), traffic=traffic)
 
     def step(self) -> float:
         self.scheduler.take()

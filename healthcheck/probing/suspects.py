@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: Apache-2.0
+
+"""Which targets are visited before their time, as traffic saw a failure."""
+
+from __future__ import annotations
+
+import collections
+from collections.abc import Iterable
+import math
+
+from healthcheck.probing import check as check_module
+from healthcheck.probing import evidence
+from healthcheck.probing import rota as rota_module
+from healthcheck.probing import watched as watched_module
+
+Watched = watched_module.Watched
+
+BURST = 3
+WITHIN = 1.0
+"""A burst of faults of the service is :data:`BURST` requests in
+:data:`WITHIN` seconds, on the whole host. It may have any cause, so it only
+brings the next visits forward."""
+
+
+class Suspects:
+    """Has suspects visited. Owned by the scheduler.
+
+    A target is suspect until a visit begins after the failure: that visit
+    decides.
+
+    :param traffic: what it saw; None if there is none
+    :param rota: knows the targets
+    :param checks: functions are observed under their names
+    """
+
+    def __init__(self, traffic: evidence.Traffic | None,
+                 rota: rota_module.Rota,
+                 checks: Iterable[check_module.Check]) -> None:
+        self._traffic = traffic
+        self._rota = rota
+        self._checks = {evidence.check_mark(check.name): check.watchlist
+                        for check in checks}
+        self._since: dict[Watched, float] = {}
+        self._errors: collections.deque[tuple[float, int]] = (
+            collections.deque())
+        self._looked_at = -math.inf
+
+    def look(self, now: float) -> float:
+        """Have those visited whose turn it is; return when to look again."""
+        if self._traffic is None:
+            return math.inf
+        if now >= self._looked_at + evidence.TICK:
+            self._looked_at = now
+            self._take(self._traffic, now)
+            self._raise(now)
+        return self._looked_at + evidence.TICK
+
+    def _take(self, traffic: evidence.Traffic, now: float) -> None:
+        for mark in traffic.look(now):
+            failed_at = traffic.seen((mark,)).failed_at
+            watchlist = self._checks.get(mark)
+            for watched in (self._rota.find(mark) if watchlist is None
+                            else self._rota.of(watchlist.probes)):
+                self._since[watched] = failed_at
+        if self._is_burst(traffic.errors(), now):
+            for watched in self._rota.critical:
+                self._since[watched] = now
+
+    def _is_burst(self, errors: int, now: float) -> bool:
+        self._errors.append((now, errors))
+        while self._errors[0][0] < now - WITHIN:
+            self._errors.popleft()
+        if errors - self._errors[0][1] < BURST:
+            return False
+        self._errors.clear()  # the next burst is another one
+        self._errors.append((now, errors))
+        return True
+
+    def _raise(self, now: float) -> None:
+        for watched, since in list(self._since.items()):
+            if watched.began_at > since or not watched.probes:
+                del self._since[watched]
+            else:
+                self._rota.suspect(watched, now)
