@@ -22,6 +22,7 @@ from oslo_log import log as logging
 from healthcheck.answers import board
 from healthcheck.answers import switches
 from healthcheck.config import settings as settings_module
+from healthcheck.evidence import witness as witness_module
 from healthcheck.host import group as group_module
 from healthcheck.host import hostprober
 from healthcheck.host import processes
@@ -80,6 +81,9 @@ class Engine:
         self._complained = False
         self._running: dict[prober_module.Prober, threading.Thread] = {}
         self._own = own
+        self._witness = (
+            witness_module.Witness(group, [check.name for check in shared])
+            if shared and settings.evidence else None)
         self._audience = audience or audience_module.Audience([])
         self.process = report.ProberProcess(
             os.getpid(), socket.gethostname(), os.path.basename(sys.argv[0]),
@@ -92,14 +96,17 @@ class Engine:
             return scheduler.Scheduler(
                 checks, policy, publish, noncritical=settings.noncritical,
                 workers=settings.cells_workers, prober=self.process, **more)
-        make_shared = functools.partial(make_scheduler, shared,
-                                        changed=self._audience.changed)
+        traffic = None if self._witness is None else self._witness.traffic
+        make_shared = functools.partial(
+            make_scheduler, shared, changed=self._audience.changed,
+            traffic=traffic)
         self._probers: list[prober_module.Prober] = []
         self._look: Callable[[], None] | None = None
         self._common: prober_module.Prober | None = None
         if shared and group is not None:
             self._common = for_host = hostprober.HostProber(
-                group, policy, make_shared, self._board.publish)
+                group, policy, make_shared, self._board.publish,
+                evidence=traffic)
             self._look = for_host.look
         elif shared:
             self._common = prober_module.Prober(make_shared,
@@ -118,6 +125,14 @@ class Engine:
 
         Requests that come meanwhile wait for the rest of that time.
         """
+        self.begin()
+        if self._began_at is not None:
+            self._board.reported.wait(max(
+                0.0, self._began_at + self._startup_wait - time.monotonic()))
+            self.started = True
+
+    def begin(self) -> None:
+        """Start probing, if it has not begun, and wait for nothing."""
         with self._starting:  # for as long as it takes to start a thread
             try:
                 if self._began_at is None:
@@ -127,15 +142,13 @@ class Engine:
                     LOG.error('Healthcheck cannot start probing and answers '
                               '503 until it can: %s', exc)
                 self._complained = True
-        if self._began_at is not None:
-            self._board.reported.wait(max(
-                0.0, self._began_at + self._startup_wait - time.monotonic()))
-            self.started = True
 
     def _begin(self) -> None:
         """:raises RuntimeError: if the process can start no thread"""
         if self._look is not None:
             self._look()  # where another process probes already
+        if self._witness is not None:
+            self._witness.listen()
         if self._threads.run_always:
             for prober in self._probers:
                 if prober not in self._running:
@@ -195,6 +208,11 @@ class Engine:
         return min((prober.alive_at for prober in self._probers),
                    default=math.inf)
 
+    def note_error(self) -> None:
+        """A request that was vouched for ended in a fault of the service."""
+        if self._witness is not None:
+            self._witness.ledger.error()
+
     def refresh(self) -> None:
         """Have everything probed, and wait until it was.
 
@@ -225,6 +243,8 @@ class Engine:
             that hangs in a backend is left behind: it is a daemon.
         """
         deadline = time.monotonic() + timeout
+        if self._witness is not None:
+            self._witness.ignore()
         threads = list(self._running.values())
         for prober in self._probers:
             prober.stop()

@@ -20,6 +20,7 @@ from healthcheck.answers import render
 from healthcheck.answers import switches as switches_module
 from healthcheck.config import views
 from healthcheck import engine
+from healthcheck.evidence import responses
 from healthcheck.host import processes
 from healthcheck.listeners import audience
 from healthcheck.plugins import backends
@@ -87,6 +88,9 @@ class Healthcheck:
         view.check()
         self._view = view
         self.policy = base.policy_of(settings)
+        if is_filter and settings.evidence and self._checks.probed:
+            self._application = responses.Responses(
+                self._application, self._passed, self._note_error)
         self._group = (base.group_of(view, settings.backends)
                        if self._checks.probed else None)
         self._engine = processes.PerProcess(self._make_engine)
@@ -163,6 +167,20 @@ class Healthcheck:
         if not running.started:
             running.start()
         return running
+
+    def _passed(self, environ: wsgi.WSGIEnvironment) -> None:
+        """The first request of a process that is passed on.
+
+        Where an agent answers all polls, no other request tells a worker that
+        what it sees is of use.
+        """
+        if self._group is not None:
+            self._engine.get(environ).begin()
+
+    def _note_error(self) -> None:
+        running = self._engine.peek()
+        if running is not None:
+            running.note_error()
 
     def _page(self, name: str, environ: wsgi.WSGIEnvironment) -> page.Page:
         method = environ['REQUEST_METHOD']

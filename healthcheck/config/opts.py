@@ -68,6 +68,17 @@ PROBE_OPTS = [
         default=0.1, min=0.0, max=0.5,
         help='Fraction of "interval" by which it varies at random, so the '
              'processes of a fleet do not probe in step.'),
+    cfg.BoolOpt(
+        'evidence',
+        default=True,
+        help="Whether the service's own calls count as evidence. A call that "
+             'worked stands in for a probe, if it shows all that the probe '
+             'would; a call that failed sets off a probe, which decides.'),
+    cfg.FloatOpt(
+        'probe_at_least_every',
+        default=60.0, min=0.1, max=86400,
+        help='Seconds after which a target is probed, whatever the '
+             "service's own calls have shown."),
     cfg.FloatOpt(
         'startup_wait',
         default=1.0, min=0.0, max=60,

@@ -36,6 +36,8 @@ class Settings:
     rise: int
     slow_threshold: float
     jitter: float
+    evidence: bool
+    probe_at_least_every: float
     startup_wait: float
     noncritical: Sequence[str]
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable
 import math
 import time as time_module
+from typing import Protocol
 
 from oslo_log import log as logging
 
@@ -42,6 +43,16 @@ def lease(policy: policy_module.Policy) -> float:
     return max(1.0, 2 * policy.retry_interval)
 
 
+class SharedEvidence(Protocol):
+    """What traffic sees in one process, kept where the prober reads it."""
+
+    def attach(self) -> None:
+        """Keep it there; to be called from time to time."""
+
+    def detach(self) -> None:
+        """Leave no file behind."""
+
+
 class HostProber(prober.Prober):
     """Probes for the host, or follows the process that does.
 
@@ -50,12 +61,15 @@ class HostProber(prober.Prober):
     :param show: called with each report that is new in this process, from
         several threads
     :param clock: monotonic nanoseconds, the same for all of a host
+    :param evidence: what traffic sees in this process; None if that is not
+        to be shared
     """
 
     def __init__(self, group: group_module.Group, policy: policy_module.Policy,
                  make_scheduler: prober.MakeScheduler,
                  show: Callable[[report.Report], None],
-                 clock: Callable[[], int] = time_module.monotonic_ns) -> None:
+                 clock: Callable[[], int] = time_module.monotonic_ns,
+                 evidence: SharedEvidence | None = None) -> None:
         super().__init__(make_scheduler, show, lambda: clock() / 1e9)
         self._sharing = sharing.Sharing(group, clock)
         self._place = self._sharing.directory.path
@@ -68,10 +82,12 @@ class HostProber(prober.Prober):
         # By then a live prober has its first report.
         self._patient_until = self._clock() + policy.detection
         self._told: report.Report | None = None
+        self._evidence = evidence
 
     def run(self) -> None:
         while not self._stopping.is_set():
             self.alive_at = self._clock()
+            self._share_evidence()
             try:
                 if self._sharing.elect():
                     self._lead()
@@ -79,6 +95,8 @@ class HostProber(prober.Prober):
                     self._follow()
             except sharing.Unusable as exc:
                 self._probe_alone(exc)
+        if self._evidence is not None:
+            self._evidence.detach()
         self._sharing.resign()
         self._scheduler.close()
 
@@ -137,6 +155,10 @@ class HostProber(prober.Prober):
         if self._trouble is not None:
             raise self._trouble
 
+    def _share_evidence(self) -> None:
+        if self._evidence is not None:
+            self._evidence.attach()
+
     def _goes_on_leading(self) -> bool:
         self.alive_at = self._clock()
         if self._stopping.is_set() or self._trouble is not None:
@@ -144,6 +166,7 @@ class HostProber(prober.Prober):
         try:
             if not self._sharing.beat():
                 return False
+            self._share_evidence()
             if self._sharing.asked():
                 self._scheduler.refresh()
         except sharing.Unusable as exc:

@@ -28,7 +28,7 @@ class _Itself:
     """
 
     def __init__(self) -> None:
-        self._read = _wiped_in_children()
+        self._read = wiped_in_children()
         self._pid = -1
         self._name = ''
 
@@ -43,10 +43,10 @@ class _Itself:
         return self._name
 
 
-def _wiped_in_children() -> mmap.mmap | list[int]:
+def wiped_in_children() -> mmap.mmap | list[int]:
     """One number: the last one written, or 0 after a fork.
 
-    If the kernel cannot wipe it, only pids tell.
+    If the kernel cannot wipe it, a child finds its parent's number.
     """
     with contextlib.suppress(OSError, ValueError):
         page = mmap.mmap(-1, mmap.PAGESIZE,

@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from collections.abc import Mapping
 from collections.abc import Sequence
+import dataclasses
 from typing import Any
 
 from oslo_log import log as logging
@@ -44,7 +45,8 @@ def policy_of(settings: settings_module.Settings) -> policy_module.Policy:
         interval=settings.interval, retry_interval=settings.retry_interval,
         timeout=settings.timeout, ttl=settings.ttl, fall=settings.fall,
         rise=settings.rise, slow_threshold=settings.slow_threshold,
-        jitter=settings.jitter)
+        jitter=settings.jitter,
+        probe_at_least_every=settings.probe_at_least_every)
 
 
 def policy_problems(policy: policy_module.Policy) -> list[str]:
@@ -208,7 +210,9 @@ def unusable(name: str, exc: BaseException,
 def _alone(view: views.View, make: Callable[[], ProbePlugin],
            name: str) -> engine.Engine:
     """What runs a plugin where nothing runs a whole section."""
-    settings = view.settings
+    # There may be many of them in a process, and each statement of the service
+    # would be noted once for each.
+    settings = dataclasses.replace(view.settings, evidence=False)
     try:
         check = make().check(name, {})
     except BaseException as exc:

@@ -310,8 +310,8 @@ class Test_numbers_that_are_none:
         self.refused({}, conf(''), f'{name} = {value!r} in ${variable}: ')
 
 
-def test_there_are_ten_of_them():
-    assert len(FLOATS) == 10
+def test_there_are_eleven_of_them():
+    assert len(FLOATS) == 11
 
 
 @pytest.mark.parametrize('name', ['service_down_time', 'report_interval'])

@@ -1,0 +1,156 @@
+# SPDX-License-Identifier: Apache-2.0
+
+"""What the service's own statements saw, through SQLAlchemy's events.
+
+All engines of the process are heard, whenever and however they were made.
+
+``after_cursor_execute`` would be the obvious event. It costs 3 µs a statement
+and 17 µs a checkout, as SQLAlchemy then takes a slower path everywhere.
+``do_execute`` costs less than 1 µs. It comes before a statement: so a
+statement is known to have worked when its connection executes the next one, or
+goes back to the pool, with no error in between. What is kept is the time at
+which it began.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from oslo_log import log as logging
+import sqlalchemy
+from sqlalchemy import engine
+from sqlalchemy import event
+from sqlalchemy import exc as sa_exc
+from sqlalchemy import pool
+
+from healthcheck.evidence import ledger as ledger_module
+from healthcheck.evidence import request
+from healthcheck.targets import address
+from healthcheck.targets import dialects
+from healthcheck.targets import failures
+
+LOG = logging.getLogger(__name__)
+
+ANSWERED, WROTE = ledger_module.ANSWERED, ledger_module.WROTE
+CALLS = ledger_module.CALLS
+
+# What a statement can meet on a server that is well: a wait that the client
+# has bounded, a table that it may not read, and its own mistakes.
+_UNSUSPICIOUS = frozenset((failures.FAILED, failures.NO_ANSWER,
+                           failures.PERMISSION_DENIED))
+
+_MISTAKES = (sa_exc.IntegrityError, sa_exc.DataError,
+             sa_exc.NotSupportedError)
+
+
+_listening: list[Engines] = []
+
+
+class _Note:
+    """The last statement of a connection."""
+
+    __slots__ = ('slot', 'began_at', 'wrote')
+
+    def __init__(self, slot: int) -> None:
+        self.slot = slot
+        self.began_at = 0.0
+        self.wrote = False
+
+
+class Engines:
+    """Writes what all engines of this process see into a ledger.
+
+    :param ledger: that of this process
+    """
+
+    def __init__(self, ledger: ledger_module.Ledger) -> None:
+        self._ledger = ledger
+        self._mine = ledger.mine
+        # Each ledger has a note of its own on a connection.
+        self._key = f'healthcheck {id(self)}'
+        self._events: list[tuple[Any, str, Any]] = [
+            (engine.Engine, 'do_execute', self._executes),
+            (engine.Engine, 'do_executemany', self._executes),
+            (engine.Engine, 'handle_error', self._failed),
+            (pool.Pool, 'checkin', self._returned)]
+
+    def listen(self) -> None:
+        """Hear of all that is executed from now on."""
+        for one in list(_listening):
+            if not one._mine[0]:  # it was made before this process forked
+                one.ignore()
+        _listening.append(self)
+        for target, name, function in self._events:
+            event.listen(target, name, function)
+
+    def ignore(self) -> None:
+        """Hear of nothing any more."""
+        if self in _listening:
+            _listening.remove(self)
+        for target, name, function in self._events:
+            if event.contains(target, name, function):
+                event.remove(target, name, function)
+
+    # At most 1 µs: it runs for each statement of the service.
+    def _executes(self, cursor: Any, statement: str, parameters: Any,
+                  context: Any) -> None:
+        if not self._mine[0]:
+            return  # in a child of the process that this belongs to
+        info = context.root_connection.info
+        try:
+            note = info[self._key]
+            slot = note.slot
+            times = self._ledger.times
+            times[slot + ANSWERED] = began_at = note.began_at
+            times[slot + CALLS] += 1
+            if note.wrote:
+                times[slot + WROTE] = began_at
+        except KeyError:
+            note = info[self._key] = _Note(self._slot(
+                context.root_connection.engine))
+        note.began_at = time.monotonic()
+        note.wrote = (context.isinsert or context.isupdate
+                      or context.isdelete)
+
+    def _returned(self, connection: Any, record: Any) -> None:
+        """A connection goes back to the pool, all is read and rolled back."""
+        note = record.info.get(self._key)
+        if note is None or connection is None:
+            return
+        del record.info[self._key]
+        self._ledger.answered(note.slot, note.began_at)
+        if note.wrote and self._mine[0]:
+            self._ledger.times[note.slot + WROTE] = note.began_at
+
+    def _failed(self, context: engine.ExceptionContext) -> None:
+        if context.connection is not None:
+            # Of a statement that has failed, nothing else is known.
+            context.connection.info.pop(self._key, None)
+        if (context.is_pre_ping or context.engine is None
+                or not request.counts()):
+            return
+        if self._blames_server(context):
+            self._ledger.failed(self._slot(context.engine))
+
+    def _blames_server(self, context: engine.ExceptionContext) -> bool:
+        """Whether the fault can be that of the server, or of the way there."""
+        if context.is_disconnect or context.connection is None:
+            return True
+        if isinstance(context.sqlalchemy_exception, _MISTAKES):
+            return False
+        url = context.engine.url if context.engine is not None else None
+        return url is not None and dialects.of(url, 1.0).reason(
+            context.original_exception) not in _UNSUSPICIOUS
+
+    def _slot(self, of: sqlalchemy.Engine) -> int:
+        """Where to write about an engine; raises nothing."""
+        try:
+            mark = (None if of.get_execution_options().get(address.PROBE)
+                    else address.mark_of(of.url))
+        except Exception as exc:  # the service's statement must go on
+            LOG.debug('It is not known where an engine leads: %s',
+                      type(exc).__name__)
+            mark = None
+        return (ledger_module.NOWHERE if mark is None
+                else self._ledger.slot(mark))

@@ -1,0 +1,200 @@
+# SPDX-License-Identifier: Apache-2.0
+
+"""The ledgers of all processes that share a prober.
+
+Each process keeps its ledger in a file of its own, which the prober maps into
+its memory. A file is locked as long as its process lives.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+import dataclasses
+import fcntl
+import functools
+import itertools
+import mmap
+import os
+import re
+import secrets
+
+from oslo_log import log as logging
+
+from healthcheck.evidence import filesystems
+from healthcheck.evidence import ledger as ledger_module
+from healthcheck.host import group as group_module
+from healthcheck.host import statefiles
+from healthcheck.probing import evidence
+
+LOG = logging.getLogger(__name__)
+
+_EVERY = 1.0
+"""Seconds between two looks for ledgers that have come, or whose process is
+gone."""
+
+
+@dataclasses.dataclass
+class _Known:
+    """A ledger that is read.
+
+    :ivar errors: number of errors in it that are counted
+    """
+
+    reader: ledger_module.Reader
+    errors: int
+
+
+class Ledgers:
+    """What the processes of a host saw, and the own one's part in it.
+
+    It implements :class:`healthcheck.probing.evidence.Traffic`. One thread
+    uses it.
+
+    :param own: the ledger of this process
+    :param group: who shares a prober; None if this process has its own
+    """
+
+    def __init__(self, own: ledger_module.Ledger,
+                 group: group_module.Group | None) -> None:
+        self._own = own
+        self._directory: statefiles.Directory | None = None
+        if group is not None:
+            self._directory = statefiles.Directory(group.place)
+            self._name = f'{group.key}.{secrets.token_hex(8)}.evidence'
+            self._named = re.compile(rf'{group.key}\.[0-9a-f]{{16}}\.evidence')
+        self._descriptor: int | None = None
+        self._known = {'': _Known(own.read(), 0)}
+        self._looked_at = -_EVERY
+        self._unlocked: set[str] = set()
+        self._errors = 0
+
+    def look(self, now: float) -> Collection[int]:
+        if self._directory is not None and now >= self._looked_at + _EVERY:
+            self._looked_at = now
+            self._find(self._directory)
+        for one in self._known.values():
+            self._errors += max(0, one.reader.errors - one.errors)
+            one.errors = one.reader.errors
+        return set(itertools.chain.from_iterable(
+            one.reader.failed() for one in self._known.values()))
+
+    def seen(self, marks: Collection[int]) -> evidence.Seen:
+        found = [seen for one in self._known.values() for mark in marks
+                 if (seen := one.reader.seen(mark)) is not evidence.NOTHING]
+        return functools.reduce(evidence.Seen.__or__, found,
+                                evidence.NOTHING)
+
+    def errors(self) -> int:
+        return self._errors
+
+    def attach(self) -> None:
+        """Keep the own ledger where the prober reads it.
+
+        To be called from time to time: the directory may be made later, or
+        again. A failure leaves what this process sees to itself.
+        """
+        directory = self._directory
+        if directory is None or self._is_attached(directory):
+            return
+        self.detach()
+        try:
+            kind = filesystems.kind(directory.path)
+            if kind not in filesystems.MAPPABLE:
+                self._directory = None
+                LOG.info('Healthcheck: what the traffic of this process sees '
+                         'is not shared: files on %(kind)s, where %(path)s '
+                         'is, cannot be mapped safely. Choose another place '
+                         'for [healthcheck]state_path, preferably in memory.',
+                         {'kind': kind or 'an unknown file system',
+                          'path': directory.path})
+                return
+            self._attach(directory)
+        except (OSError, statefiles.Unusable) as exc:
+            LOG.debug('What the traffic of this process sees is not shared '
+                      'for now: %s', exc)
+            self.detach()
+
+    def detach(self) -> None:
+        """Leave no file behind."""
+        descriptor, self._descriptor = self._descriptor, None
+        if descriptor is None or self._directory is None:
+            return
+        try:
+            if self._is_attached(self._directory, descriptor):
+                self._directory.remove(self._name)
+        finally:
+            os.close(descriptor)
+        self._directory.close()
+
+    def _is_attached(self, directory: statefiles.Directory,
+                     descriptor: int | None = None) -> bool:
+        descriptor = self._descriptor if descriptor is None else descriptor
+        if descriptor is None or not directory.is_named():
+            return False
+        found = directory.stat(self._name)
+        return found is not None and os.path.samestat(
+            found, os.fstat(descriptor))
+
+    def _attach(self, directory: statefiles.Directory) -> None:
+        directory.follow()
+        self._descriptor = descriptor = directory.open(
+            self._name, os.O_RDWR | os.O_CREAT | os.O_TRUNC)
+        # Not blocking: a prober that looks whether it is locked may be
+        # stopped just then.
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        # Written, and not just made longer: a page without space on the disk
+        # would end the process when it is touched (SIGBUS).
+        if os.write(descriptor, bytes(ledger_module.SIZE)) < (
+                ledger_module.SIZE):
+            raise OSError('no space')
+        self._own.move(memoryview(mmap.mmap(descriptor,
+                                            ledger_module.SIZE)))
+        self._known[''] = dataclasses.replace(self._known[''],
+                                              reader=self._own.read())
+
+    def _find(self, directory: statefiles.Directory) -> None:
+        """Read the ledgers of processes that live, and of no others."""
+        try:
+            directory.follow()
+            names = {name for name in directory.names()
+                     if self._named.fullmatch(name) and name != self._name}
+        except (OSError, statefiles.Unusable):
+            return
+        free = {name for name in names if self._is_free(directory, name)}
+        # A process that has just made its file has not locked it yet.
+        for name in free & self._unlocked:
+            directory.remove(name)
+        self._unlocked = free
+        for name in self._known.keys() - names - {''} | free:
+            self._known.pop(name, None)
+        for name in names - self._known.keys() - free:
+            try:
+                reader = _read(directory, name)
+            except (OSError, ValueError, statefiles.Unusable):
+                continue  # it is gone, or not complete yet
+            self._known[name] = _Known(reader, reader.errors)
+
+    def _is_free(self, directory: statefiles.Directory, name: str) -> bool:
+        """Whether the process is gone that made the file."""
+        try:
+            descriptor = directory.open(name, os.O_RDWR)
+        except OSError:
+            return False
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except OSError:
+            return False
+        finally:
+            os.close(descriptor)
+        return True
+
+
+def _read(directory: statefiles.Directory,
+          name: str) -> ledger_module.Reader:
+    """:raises ValueError: if it is shorter than a ledger"""
+    descriptor = directory.open(name, os.O_RDONLY)
+    try:
+        return ledger_module.Reader(memoryview(mmap.mmap(
+            descriptor, ledger_module.SIZE, prot=mmap.PROT_READ)))
+    finally:
+        os.close(descriptor)

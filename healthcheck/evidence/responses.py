@@ -1,0 +1,57 @@
+# SPDX-License-Identifier: Apache-2.0
+
+"""What the service's own answers say: nothing certain, but worth a look."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from collections.abc import Iterable
+from typing import Any, TYPE_CHECKING
+
+from healthcheck.evidence import request
+from healthcheck.host import processes
+
+if TYPE_CHECKING:
+    from _typeshed import wsgi
+
+_NOT_IMPLEMENTED = '501'
+
+
+class Responses:
+    """Passes requests on, and notes those that end in a fault.
+
+    Only those whose token auth_token has validated: it may run before this or
+    below it. What goes wrong while a body is being sent is not seen.
+
+    :param application: what is below
+    :param begin: called with the first request of each process
+    :param note: called for each fault
+    """
+
+    def __init__(self, application: wsgi.WSGIApplication,
+                 begin: Callable[[wsgi.WSGIEnvironment], None],
+                 note: Callable[[], None]) -> None:
+        self._application = application
+        self._begin = begin
+        self._note = note
+        self._begun = processes.wiped_in_children()
+
+    def __call__(self, environ: wsgi.WSGIEnvironment,
+                 start_response: wsgi.StartResponse) -> Iterable[bytes]:
+        def start(status: str, *more: Any) -> Any:
+            if status[:1] == '5' and status[:3] != _NOT_IMPLEMENTED and (
+                    request.vouched_for(environ)):
+                self._note()
+            return start_response(status, *more)
+        if not self._begun[0]:
+            self._begun[0] = 1
+            self._begin(environ)
+        token = request.CURRENT.set(environ)
+        try:
+            return self._application(environ, start)
+        except Exception:
+            if request.vouched_for(environ):
+                self._note()
+            raise
+        finally:
+            request.CURRENT.reset(token)

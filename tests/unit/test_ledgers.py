@@ -1,0 +1,273 @@
+# SPDX-License-Identifier: Apache-2.0
+
+"""The ledgers of many processes: who is heard, and what is left behind."""
+
+import os
+import pathlib
+import signal
+
+import pytest
+
+from healthcheck.evidence import filesystems
+from healthcheck.evidence import ledger as ledger_module
+from healthcheck.evidence import ledgers as ledgers_module
+from healthcheck.host import group as group_module
+from healthcheck.host import statefiles
+from healthcheck.probing import evidence
+
+MARK = 7
+
+
+@pytest.fixture(autouse=True)
+def mappable(monkeypatch):
+    """Whatever the tests' own directories are on."""
+    monkeypatch.setattr(filesystems, 'kind', lambda path: 'tmpfs')
+
+
+@pytest.fixture
+def group(tmp_path):
+    made = group_module.Group(str(tmp_path), 'a' * 64, 5.0)
+    statefiles.Directory(made.place).prepare()
+    return made
+
+
+def make(group):
+    own = ledger_module.Ledger()
+    return own, ledgers_module.Ledgers(own, group)
+
+
+def files(group):
+    return sorted(path.name for path in pathlib.Path(
+        group.place).glob('healthcheck-*/*.evidence'))
+
+
+class Process:
+    """Another process that keeps a ledger, and does what it is told."""
+
+    def __init__(self, group):
+        ready, self._ready = os.pipe()
+        self._orders, orders = os.pipe()
+        self.pid = os.fork()
+        if self.pid == 0:
+            try:
+                own, ledgers = make(group)
+                ledgers.attach()
+                slot = own.slot(MARK)
+                os.write(self._ready, b'.')
+                while order := os.read(self._orders, 1):
+                    if order == b'w':
+                        own.answered(slot, 50.0)
+                    elif order == b'f':
+                        own.failed(slot)
+                    elif order == b'e':
+                        own.error()
+                    elif order == b'd':
+                        ledgers.detach()
+                    os.write(self._ready, b'.')
+            finally:
+                os._exit(0)
+        os.close(self._orders)
+        os.close(self._ready)
+        self._ready, self._orders = ready, orders
+        self._pipes = [ready, orders]
+        os.read(self._ready, 1)
+
+    def order(self, what):
+        os.write(self._orders, what)
+        assert os.read(self._ready, 1) == b'.'
+
+    def kill(self, with_signal=signal.SIGKILL):
+        os.kill(self.pid, with_signal)
+        os.waitpid(self.pid, 0)
+        self.pid = 0
+
+    def end(self):
+        if self.pid:
+            self.kill()
+        while self._pipes:
+            os.close(self._pipes.pop())
+
+
+@pytest.fixture
+def start(group):
+    found = []
+
+    def start():
+        found.append(Process(group))
+        return found[-1]
+    yield start
+    for process in found:
+        process.end()
+
+
+def test_the_own_one_needs_no_file():
+    own, ledgers = make(None)
+    ledgers.attach()
+    slot = own.slot(MARK)
+    own.answered(slot, 3.0)
+    own.failed(slot)
+    own.error()
+    assert ledgers.look(0.0) == {MARK}
+    assert ledgers.seen([MARK]).answered_at == 3.0
+    assert ledgers.errors() == 1
+    ledgers.detach()
+
+
+def test_what_others_see_is_summed_up(group, start):
+    others = [start(), start()]
+    own, ledgers = make(group)
+    ledgers.attach()
+    own.answered(own.slot(MARK), 60.0)
+    assert ledgers.look(0.0) == set()
+    for other in others:
+        other.order(b'w')
+    assert ledgers.seen([MARK, 8]) == evidence.Seen(60.0, calls=3)
+    others[1].order(b'f')
+    assert ledgers.look(0.1) == {MARK}
+    assert ledgers.look(0.2) == set()
+
+
+def test_errors_are_counted_from_when_a_process_is_known(group, start):
+    other = start()
+    other.order(b'e')
+    _, ledgers = make(group)
+    ledgers.look(0.0)
+    assert ledgers.errors() == 0
+    other.order(b'e')
+    ledgers.look(0.1)
+    assert ledgers.errors() == 1
+    other.kill()
+    ledgers.look(5.0)
+    assert ledgers.errors() == 1
+
+
+def test_one_that_was_killed_is_heard_no_more(group, start):
+    other = start()
+    _, ledgers = make(group)
+    other.order(b'w')
+    ledgers.look(0.0)
+    assert ledgers.seen([MARK]).calls == 1
+    other.kill()
+    ledgers.look(1.0)
+    assert ledgers.seen([MARK]) is evidence.NOTHING
+    ledgers.look(2.0)
+    assert files(group) == []
+
+
+def test_one_that_is_stopped_is_heard_on(group, start):
+    """What it saw was true, and is as old as it is."""
+    other = start()
+    _, ledgers = make(group)
+    other.order(b'w')
+    os.kill(other.pid, signal.SIGSTOP)
+    for now in range(5):
+        ledgers.look(float(now))
+    assert ledgers.seen([MARK]).answered_at == 50.0
+
+
+def test_one_that_ends_leaves_nothing(group, start):
+    other = start()
+    assert len(files(group)) == 1
+    other.order(b'd')
+    assert files(group) == []
+
+
+def test_a_file_that_is_not_locked_yet_is_left_alone_at_first(group):
+    directory = statefiles.Directory(group.place)
+    name = f'{group.key}.{"1" * 16}.evidence'
+    os.close(directory.open(name, os.O_RDWR | os.O_CREAT))
+    _, ledgers = make(group)
+    ledgers.look(0.0)
+    assert files(group) == [name]
+    ledgers.look(1.0)
+    assert files(group) == []
+
+
+def test_others_files_are_not_touched(group):
+    directory = statefiles.Directory(group.place)
+    names = [f'{"b" * 32}.{"1" * 16}.evidence', f'{group.key}.1.lock',
+             f'{group.key}.report']
+    for name in names:
+        os.close(directory.open(name, os.O_RDWR | os.O_CREAT))
+    _, ledgers = make(group)
+    for now in range(3):
+        ledgers.look(float(now))
+    assert sorted(os.listdir(directory.path)) == sorted(names)
+
+
+def test_a_directory_that_is_made_again_is_used(group, tmp_path):
+    own, ledgers = make(group)
+    ledgers.attach()
+    ledgers.attach()
+    assert len(files(group)) == 1
+    os.rename(tmp_path / f'healthcheck-{os.geteuid()}', tmp_path / 'gone')
+    ledgers.attach()  # there is none now
+    assert files(group) == []
+    statefiles.Directory(group.place).prepare()
+    ledgers.attach()
+    assert len(files(group)) == 1
+    own.answered(own.slot(MARK), 9.0)
+    _, others = make(group)
+    others.look(0.0)
+    assert others.seen([MARK]).answered_at == 9.0
+    ledgers.detach()
+
+
+def test_a_file_that_was_removed_is_made_again(group):
+    _, ledgers = make(group)
+    ledgers.attach()
+    directory = statefiles.Directory(group.place)
+    directory.remove(files(group)[0])
+    ledgers.attach()
+    assert len(files(group)) == 1
+    ledgers.detach()
+
+
+def test_no_space_leaves_it_to_the_process_itself(group, monkeypatch):
+    def write(descriptor, data):
+        raise OSError(28, 'No space left on device')
+    monkeypatch.setattr(ledgers_module.os, 'write', write)
+    own, ledgers = make(group)
+    ledgers.attach()
+    assert files(group) == []
+    own.answered(own.slot(MARK), 9.0)
+    assert ledgers.seen([MARK]).answered_at == 9.0
+
+
+def test_where_a_full_disk_could_end_the_process_nothing_is_mapped(
+        group, monkeypatch, caplog):
+    monkeypatch.setattr(filesystems, 'kind', lambda path: 'btrfs')
+    caplog.set_level('INFO')
+    _, ledgers = make(group)
+    for _ in range(3):
+        ledgers.attach()
+    assert files(group) == []
+    assert len(caplog.records) == 1
+    assert 'btrfs' in caplog.text and 'state_path' in caplog.text
+
+
+def test_no_descriptor_or_mapping_is_left(group, start):
+    def held():
+        return (len(os.listdir('/proc/self/fd')),
+                pathlib.Path('/proc/self/maps').read_text().count(
+                    '.evidence'))
+    _, ledgers = make(group)
+    ledgers.attach()
+    before = held()
+    for now in range(3):
+        other = start()
+        ledgers.look(2.0 * now)
+        other.kill()
+        ledgers.look(2.0 * now + 1)
+        other.end()
+    ledgers.look(9.0)
+    assert held() == before
+    ledgers.detach()
+    assert files(group) == []
+
+
+def test_the_file_system_of_a_path(tmp_path, monkeypatch):
+    monkeypatch.undo()
+    assert filesystems.kind('/proc') == 'proc'
+    with pytest.raises(OSError):
+        filesystems.kind(str(tmp_path / 'missing'))
