@@ -28,7 +28,7 @@ _VARIABLES = (
 class MySQL(dialects.Dialect):
     """With PyMySQL, mysqlclient or another driver."""
 
-    _galera = False
+    _writes_show_less = False
 
     def connect_args(self) -> dict[str, Any]:
         # PyMySQL's connect_timeout does not bound a server that accepts and
@@ -64,9 +64,13 @@ class MySQL(dialects.Dialect):
     def ask(self, connection: sqlalchemy.Connection,
             tolerance: dialects.Tolerance) -> Result:
         variables = self._variables(connection)
-        self._galera = variables.get('wsrep_on') == 'ON' and variables.get(
+        galera = variables.get('wsrep_on') == 'ON' and variables.get(
             'wsrep_provider', 'none') not in ('', 'none')
-        if self._galera:
+        # A node that lags behind takes writes, and so does one of Percona's
+        # that an operator wants to have out.
+        self._writes_show_less = galera and (
+            not tolerance.galera_donor or 'pxc_maint_mode' in variables)
+        if galera:
             result = self._ask_galera(connection, variables, tolerance)
             if result.status is not report.Status.PASS:
                 return result
@@ -79,10 +83,8 @@ class MySQL(dialects.Dialect):
 
     def proved_at(self, seen: evidence.Seen,
                   tolerance: dialects.Tolerance) -> float:
-        # A server that is read-only answers reads, and refuses a write. One
-        # of a cluster also takes writes that it is late with, or while an
-        # operator wants to have it out.
-        if self._galera:
+        # A server that is read-only answers reads, and refuses a write.
+        if self._writes_show_less:
             return -math.inf
         return seen.answered_at if tolerance.read_only else seen.wrote_at
 

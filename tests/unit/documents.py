@@ -24,7 +24,8 @@ _seconds = st.floats(0, 100)
 _statuses = st.sampled_from(Status)
 _transitions = st.builds(
     history.Transition, time=_times, status=_statuses,
-    reason=st.text(min_size=1, max_size=30), detail=_texts)
+    reason=st.text(min_size=1, max_size=30), detail=_texts,
+    cause=st.sampled_from([history.PROBE, history.TRAFFIC, history.REFRESH]))
 _histories = st.builds(
     history.History,
     transitions=st.lists(_transitions, max_size=5).map(
@@ -48,6 +49,8 @@ checks = st.builds(
         lambda seconds: NOW.now + seconds),
     latency=st.none() | _seconds,
     components=st.lists(_components, max_size=4).map(tuple),
+    evidence=st.none() | st.builds(report.Evidence, at=_monotonic,
+                                   calls=st.integers(0, 10 ** 6)),
     history=st.none() | _histories)
 _probers = st.builds(report.ProberProcess, pid=st.integers(1), host=_texts,
                      program=_texts, since=_times)

@@ -93,6 +93,22 @@ def test_text_tells_a_terminal_nothing(found):
     assert all(line.isprintable() for line in text.split('\n'))
 
 
+def test_what_stood_in_for_a_probe():
+    found = a_document(a_check(
+        evidence=report.Evidence(NOW.now - 3, 1234),
+        history=history.History(transitions=(
+            history.Transition(NOW.time - 60, WARN, 'LOST', 'b',
+                               history.TRAFFIC),))))
+    (check,) = found['checks']
+    assert check['traffic'] == {'time': '2020-09-13T12:26:37.000Z',
+                                'age_seconds': 3, 'calls': 1234}
+    assert check['transitions'][0]['cause'] == 'traffic'
+    text = formats.to_text(found)
+    assert 'by traffic' in text
+    assert '1,234 calls of the service that worked, the last 3 s ago' in text
+    assert 'LOST (b), set off by traffic' in text
+
+
 def test_facts_of_a_check():
     past = history.History(
         transitions=(history.Transition(NOW.time - 90, WARN, 'SLOW', 'a'),
@@ -109,7 +125,8 @@ def test_facts_of_a_check():
                                    'in_seconds': 7}
     assert found['last_failure'] == {
         'time': '2020-09-13T12:25:20.000Z', 'age_seconds': 80,
-        'status': 'warn', 'reason': 'LOST', 'detail': 'b'}
+        'status': 'warn', 'reason': 'LOST', 'detail': 'b', 'cause': 'probe'}
+    assert found['traffic'] is None
     assert [each['status'] for each in found['transitions']] == [
         'warn', 'pass']
     assert (found['passes_in_row'], found['fails_in_row']) == (9, 0)

@@ -253,6 +253,27 @@ def test_the_log_has_the_fields(caplog):
         'critical': True}.items()
 
 
+@pytest.mark.parametrize('cause, said', [
+    (history.TRAFFIC, 'set off by traffic'),
+    (history.REFRESH, 'set off by refresh'), (history.PROBE, None)])
+def test_what_set_it_off(cause, said):
+    past = history.History(transitions=(
+        history.Transition(1000.0, Status.FAIL, 'LOST', '', cause),))
+    change = changes.StateChange.of(documents.a_check(
+        status=Status.FAIL, history=past), Status.WARN, None)
+    assert change.cause == change.fields()['cause'] == cause
+    assert (said in str(change)) if said else 'set off' not in str(change)
+
+
+def test_another_reason_for_the_same_status_was_set_off_by_nothing_else():
+    past = history.History(transitions=(
+        history.Transition(1000.0, Status.FAIL, 'LOST', '',
+                           history.TRAFFIC),))
+    change = changes.StateChange.of(documents.a_check(
+        status=Status.FAIL, history=past), Status.FAIL, None)
+    assert change.cause == history.PROBE
+
+
 def test_a_clock_that_was_put_back():
     past = history.History(transitions=(
         history.Transition(1000.0, Status.PASS, 'OK'),
@@ -409,6 +430,7 @@ def test_notification(after, priority, conf):
         'check': 'database', 'before': 'warn', 'after': after.word,
         'reason': 'REFUSED', 'detail': 'db1:3306',
         'time': '2020-09-13T12:26:40.000Z', 'lasted': 42.0, 'critical': True,
+        'cause': 'probe',
         'host': 'node1', 'program': 'nova-api', 'pid': 7}
 
 

@@ -138,6 +138,19 @@ def test_a_duration_on_a_bound_is_in_its_bucket():
     assert found[name, 'database', str(history.BUCKETS[3])] == 1
 
 
+def test_what_stood_in_for_probes():
+    past = history.History().stood_in(1e9).stood_in(2e9)
+    found = told(report.Report((
+        documents.a_check('database', history=past,
+                          evidence=report.Evidence(NOW.now - 2, 300)),
+        documents.a_check('message_queue', history=history.History()))))
+    assert found['healthcheck_stand_ins_total', 'database'] == 2
+    assert found['healthcheck_check_traffic_calls', 'database'] == 300
+    assert ('healthcheck_check_traffic_calls', 'message_queue') not in found
+    assert found['healthcheck_check_last_success_timestamp_seconds',
+                 'database'] == 2e9
+
+
 def test_what_a_worker_finds_of_itself_is_left_out():
     assert not [key for key in told(FULL) if 'worker' in key]
     only = report.Report(FULL.checks[2:])
@@ -148,7 +161,8 @@ def test_what_each_worker_counts_for_itself_is_left_out():
     alone = told(FULL, shared=False)
     missing = {key[0] for key in told(FULL)} - {key[0] for key in alone}
     assert missing == {
-        'healthcheck_verdicts_total', 'healthcheck_transitions_total',
+        'healthcheck_verdicts_total', 'healthcheck_stand_ins_total',
+        'healthcheck_transitions_total',
         'healthcheck_probe_duration_seconds_bucket',
         'healthcheck_probe_duration_seconds_count',
         'healthcheck_probe_duration_seconds_sum'}

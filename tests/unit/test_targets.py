@@ -3,6 +3,7 @@
 """What a target of each kind does with its connection."""
 
 import gc
+import math
 import socket
 import ssl
 import types
@@ -21,6 +22,7 @@ import sqlalchemy
 
 from healthcheck import exceptions
 from healthcheck.plugins import base
+from healthcheck.probing import evidence
 from healthcheck.probing import target as target_module
 from healthcheck.reports import report
 from healthcheck.targets import broker_replies
@@ -653,6 +655,45 @@ class TestGalera:
             assert result.reason == (reason or 'OK')
             if reason:  # the detail names what is wrong
                 assert any(name in result.detail for name in values)
+
+
+class TestProvedAt:
+    """What a statement of the service shows, in place of a probe."""
+
+    READ, WROTE = 20.0, 10.0
+
+    def proved(self, url, read_only=False, donor=False, **values):
+        tolerance = dialects.Tolerance(read_only, donor)
+        made = database_target.DatabaseTarget(url, option='o', bound=4,
+                                              tolerance=tolerance)
+        if values:
+            made._dialect.ask(Server((), **values), tolerance)
+        return made.proved_at(evidence.Seen(self.READ, self.WROTE))
+
+    @pytest.mark.parametrize('url', [
+        'mysql+pymysql://h/n', 'postgresql+psycopg2://h/n'])
+    def test_a_read_does_not_show_that_writes_work(self, url):
+        assert self.proved(url) == self.WROTE
+        assert self.proved(url, read_only=True) == self.READ
+
+    def test_a_file_that_is_held_open_is_not_one_that_is_there(self):
+        assert self.proved('sqlite:////f', read_only=True) == -math.inf
+
+    @pytest.mark.parametrize('values, strict, tolerant', [
+        ({}, -math.inf, WROTE),
+        ({'wsrep_on': 'OFF'}, WROTE, WROTE),
+        ({'wsrep_provider': 'none'}, WROTE, WROTE),
+        ({'pxc_maint_mode': 'DISABLED'}, -math.inf, -math.inf)])
+    def test_a_node_of_a_cluster(self, values, strict, tolerant):
+        known = {'wsrep_on': 'ON', 'wsrep_provider': '/lib/galera.so',
+                 'wsrep_ready': 'ON', 'wsrep_local_state': '4', **values}
+        url = 'mysql+pymysql://h/'
+        assert self.proved(url, **known) == strict
+        assert self.proved(url, donor=True, **known) == tolerant
+
+    def test_a_call_that_is_observed_shows_no_write(self):
+        made = target_of('mysql+pymysql://h/n')
+        assert made.proved_at(evidence.Seen(self.READ)) == -math.inf
 
 
 class TestQuestions:

@@ -133,6 +133,11 @@ class Collector:
         yield _per_check(
             'check_consecutive_failures', 'Number of failed probes in a '
             'row.', ((c, c.fails) for c in checks))
+        yield _per_check(
+            'check_traffic_calls', 'Calls of the service that stood in for '
+            'the last probe. Absent if there was a probe.',
+            ((c, c.evidence.calls) for c in checks
+             if c.evidence is not None))
         yield _gauge(
             'components', 'Number of components of the check in each '
             'status.', ['check', 'status'],
@@ -163,6 +168,10 @@ class Collector:
             'timed out.', ['check', 'result'],
             [([check.name, result], count) for check, of in past
              for result, count in (('pass', of.passes), ('fail', of.fails))])
+        yield _family(
+            core.CounterMetricFamily, 'stand_ins', 'How often calls of the '
+            'service stood in for a probe.', ['check'],
+            [([check.name], of.stand_ins) for check, of in past])
         yield _family(
             core.CounterMetricFamily, 'transitions', 'Changes of status.',
             ['check'], [([check.name], of.changes) for check, of in past])

@@ -114,6 +114,7 @@ def _check(check: report.CheckReport, verdict: report.Verdict,
         'since': _past(_last(timeline.changes(check, moment)), moment),
         'judged': {'time': render.timestamp(check.time),
                    'age_seconds': _seconds(moment.now - check.judged_at)},
+        'traffic': _traffic(check.evidence, moment),
         'latency_seconds': _seconds(check.latency),
         'running_seconds': _seconds(running),
         # While a probe runs, "due_at" is when it will be overdue.
@@ -128,6 +129,15 @@ def _check(check: report.CheckReport, verdict: report.Verdict,
         'latencies_seconds': [_seconds(each) for each in past.latencies],
         'components': [_component(each, moment)
                        for each in check.components]}
+
+
+def _traffic(evidence: report.Evidence | None,
+             moment: Moment) -> Document | None:
+    """What stood in for the last probe; None if there was a probe."""
+    at = None if evidence is None else _at(evidence.at, moment,
+                                           'age_seconds', -1)
+    return None if evidence is None or at is None else {
+        **at, 'calls': evidence.calls}
 
 
 def _component(component: report.Component, moment: Moment) -> Document:
@@ -164,7 +174,7 @@ def _transition(transition: history.Transition | None,
         'time': render.timestamp(transition.time),
         'age_seconds': _age(transition.time, moment),
         'status': transition.status.word, 'reason': transition.reason,
-        'detail': transition.detail}
+        'detail': transition.detail, 'cause': transition.cause}
 
 
 def _past(time: float | None, moment: Moment) -> Document | None:

@@ -142,6 +142,14 @@ def ago(seconds: float) -> str:
     return 'just now' if seconds < 1 else f'{span(seconds)} ago'
 
 
+def stand_in(check: Document) -> str:
+    """What traffic showed in place of the last probe."""
+    traffic = check['traffic']
+    many = traffic['calls'] != 1
+    return (f'{traffic["calls"]:,} call{"s" * many} of the service that '
+            f'worked, the last {ago(traffic["age_seconds"])}')
+
+
 def worst_first(components: Iterable[Document]) -> list[Document]:
     """In the order that an admin wants to see."""
     return sorted(components, key=lambda each: (WORDS.index(word(each)),
@@ -193,7 +201,8 @@ def _row(check: Document) -> tuple[str, ...]:
     running = check['running_seconds']
     notes = [note for note, holds in (
         ('stale', check['stale']), ('not critical', not check['critical']),
-        ('of this worker', check['per_worker'])) if holds]
+        ('of this worker', check['per_worker']),
+        ('by traffic', check['traffic'])) if holds]
     return (check['name'], check['status'].upper(),
             _span(check['since'] and check['since']['age_seconds']),
             f'{fails} failed' if fails else f'{passes} passed',
@@ -211,6 +220,8 @@ def _about(check: Document) -> Iterator[str]:
     lines = []
     if check['detail']:
         lines.append(f'now: {check["detail"]}')
+    if check['traffic']:
+        lines.append(f'in place of the last probe: {stand_in(check)}')
     if failure:
         lines.append(f'last failure: {_event(failure)}')
     latest = check['transitions'][-_SHOWN_TRANSITIONS:]
@@ -238,6 +249,8 @@ def _parts(components: Sequence[Document]) -> Iterator[str]:
 def _event(event: Document) -> str:
     said = event['reason'] + (
         f' ({event["detail"]})' if event['detail'] else '')
+    if event['cause'] != 'probe':
+        said += f', set off by {event["cause"]}'
     return f'{clock(event["time"])}  {event["status"].upper():4}  {said}'
 
 
