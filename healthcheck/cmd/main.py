@@ -1,28 +1,109 @@
 # SPDX-License-Identifier: Apache-2.0
 
-"""``healthcheck COMMAND``, for those who look for one program."""
+"""``healthcheck COMMAND``: finds the command and runs it.
+
+Only the module of that command is imported. It has ``main(argv)``, which
+returns the exit status, and ``main_parser()``, which shell completion reads;
+a second command of a module has functions of its own name in place of "main".
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+import contextlib
 import importlib
+from importlib import metadata
+import os
 import sys
+import traceback
+from typing import NamedTuple
+
+PROG = 'healthcheck'
+
+PASS, WARN, FAIL, UNKNOWN = range(4)
+"""Exit statuses, those of monitoring plugins."""
+
+_INTERRUPTED = 130
+
+
+class Command(NamedTuple):
+    """Where a command is, below ``healthcheck.cmd``."""
+
+    module: str
+    help: str
+    function: str = 'main'
+
 
 COMMANDS = {
-    'agent': 'probe for a service, in a process of its own',
-    'demo': 'a small API with a health check, to try things out',
+    'agent': Command('agent', 'probe for a service, in a process of its own'),
+    'demo': Command('demo', 'a small API with a health check, to try things '
+                            'out'),
 }
 
+_EXITS = '''\
+Exit status: 0 pass, 1 warn, 2 fail, 3 unknown (also: wrong usage). These are
+those of monitoring plugins, such as Nagios runs.
 
-def main() -> None:
-    command = sys.argv[1] if len(sys.argv) > 1 else '--help'
-    if command in COMMANDS:
-        module = importlib.import_module(f'healthcheck.cmd.{command}')
-        module.main(sys.argv[2:])
-        return
-    lines = ['usage: healthcheck COMMAND ...', '',
-             *(f'  {name:8}{what}' for name, what in COMMANDS.items()), '',
-             'See healthcheck COMMAND --help.']
-    if command not in ('-h', '--help'):
-        sys.exit('\n'.join([f'healthcheck: {command}: there is no such '
-                            f'command', *lines]))
-    print('\n'.join(lines))
+"healthcheck COMMAND --help" has examples.'''
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command; return the exit status."""
+    name, *rest = (sys.argv[1:] if argv is None else argv) or ['--help']
+    if name in ('-h', '--help', 'help'):
+        print(usage())
+        return PASS
+    if name == '--version':
+        print(PROG, metadata.version('openstack-healthcheck'))
+        return PASS
+    if name not in COMMANDS:
+        print(f'{PROG}: {name}: there is no such command\n\n{usage()}',
+              file=sys.stderr)
+        return UNKNOWN
+    command = COMMANDS[name]
+    try:
+        module = importlib.import_module(f'healthcheck.cmd.{command.module}')
+        status: int | None = getattr(module, command.function)(rest)
+        sys.stdout.flush()
+        return status or PASS
+    except SystemExit as exc:
+        return _status_of(exc)
+    except KeyboardInterrupt:
+        return _INTERRUPTED
+    except BrokenPipeError:  # "| head" has seen enough
+        with contextlib.suppress(OSError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return UNKNOWN
+    except Exception as exc:
+        return _unexpected(exc)
+
+
+def usage() -> str:
+    width = max(map(len, COMMANDS))
+    return '\n'.join([
+        f'usage: {PROG} COMMAND ...', '',
+        *(f'  {name:{width}}  {command.help}'
+          for name, command in COMMANDS.items()), '', _EXITS])
+
+
+def _status_of(exc: SystemExit) -> int:
+    """Commands return a status; they exit when they cannot run at all.
+
+    argparse does so with 2, which would mean that a backend has failed, and a
+    message with 1.
+    """
+    if isinstance(exc.code, str):
+        print(exc.code, file=sys.stderr)
+    return UNKNOWN if exc.code else PASS
+
+
+def _unexpected(exc: Exception) -> int:
+    """A fault of ours. Its text may hold a URL, so it is not shown."""
+    text = f': {exc}' if isinstance(exc, OSError) else ''
+    print(*traceback.format_tb(exc.__traceback__), f'{PROG}: '
+          f'{type(exc).__name__}{text}', sep='', file=sys.stderr)
+    return UNKNOWN
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -11,14 +11,12 @@ import pathlib
 import shlex
 import socket
 import stat
-import subprocess
 import sys
 
 from oslo_config import cfg
 import pytest
 
 from healthcheck.cmd import agent as command
-from healthcheck.cmd import main
 from healthcheck.config import views
 from healthcheck import exceptions
 from healthcheck.reports import report
@@ -422,18 +420,6 @@ def test_the_unit_starts_an_agent():
     assert (args.project, args.prog) == ('nova', 'nova-conductor')
     assert args.listen == [listening.Address(
         path='/run/healthcheck-nova/agent.sock')]
-
-
-@pytest.mark.parametrize('arguments, status, text', [
-    ([], 0, 'agent'), (['--help'], 0, 'demo'), (['agnet'], 1, 'no such'),
-    (['agent', '--help'], 0, '--config-file'),
-])
-def test_one_program_for_all(arguments, status, text):
-    done = subprocess.run(
-        [sys.executable, '-c', f'import {main.__name__} as m; m.main()',
-         *arguments], capture_output=True, text=True)
-    assert done.returncode == status
-    assert text in done.stdout + done.stderr
 
 
 def test_a_broken_section_is_one_error():

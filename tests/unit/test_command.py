@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: Apache-2.0
+
+"""One program: it finds its commands, and says how they ended."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import types
+
+import pytest
+
+import healthcheck
+from healthcheck.cmd import main
+from healthcheck import middleware
+
+
+@pytest.mark.parametrize('arguments, status, text', [
+    ([], 0, 'agent'), (['--help'], 0, 'demo'), (['agnet'], 3, 'no such'),
+    (['agent', '--help'], 0, '--config-file'),
+    (['agent', '--nonsense'], 3, '--nonsense'),
+    (['--version'], 0, 'healthcheck '),
+])
+def test_one_program_for_all(arguments, status, text):
+    done = subprocess.run(
+        [sys.executable, '-m', main.__name__, *arguments],
+        capture_output=True, text=True)
+    assert done.returncode == status
+    assert text in done.stdout + done.stderr
+
+
+@pytest.fixture
+def command(monkeypatch):
+    """Make a command whose function is the given one."""
+    def make(act):
+        monkeypatch.setitem(main.COMMANDS, 'made', main.Command('made', ''))
+        monkeypatch.setitem(sys.modules, 'healthcheck.cmd.made',
+                            types.SimpleNamespace(main=act))
+    return make
+
+
+def leave(code):
+    def act(argv):
+        raise SystemExit(code)
+    return act
+
+
+def raises(exc):
+    def act(argv):
+        raise exc
+    return act
+
+
+@pytest.mark.parametrize('act, status, text', [
+    (lambda argv: None, 0, ''), (lambda argv: 2, 2, ''),
+    (lambda argv: print(*argv), 0, 'a b\n'),
+    (leave(None), 0, ''), (leave(0), 0, ''), (leave(2), 3, ''),
+    (leave('not so'), 3, 'not so\n'), (raises(KeyboardInterrupt), 130, ''),
+])
+def test_exit_status(command, act, status, text, capsys):
+    command(act)
+    assert main.main(['made', 'a', 'b']) == status
+    said = capsys.readouterr()
+    assert said.out + said.err == text
+
+
+def test_a_fault_of_ours_is_not_a_warning_and_has_no_text(command, capsys):
+    command(raises(ValueError('mysql://me:secret@db')))
+    assert main.main(['made']) == 3
+    said = capsys.readouterr()
+    assert said.err.endswith('healthcheck: ValueError\n')
+    assert 'secret' not in said.err
+
+
+def test_the_class_is_found_in_the_package():
+    assert healthcheck.Healthcheck is middleware.Healthcheck
+    with pytest.raises(AttributeError, match='Helthcheck'):
+        healthcheck.Helthcheck
