@@ -84,7 +84,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
+def main_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog='healthcheck-demo', description=__doc__)
     parser.add_argument('--bind', default='127.0.0.1', metavar='ADDRESS',
@@ -101,6 +101,11 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument('--state-dir', metavar='DIRECTORY',
                         help='where to keep the SQLite file (default: a '
                         'temporary directory, removed at the end)')
+    return parser
+
+
+def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = main_parser()
     args = parser.parse_args(argv)
     args.paste_file = args.paste_file or _shipped_paste_file()
     if args.paste_file is None:

@@ -17,6 +17,7 @@ from oslo_config import cfg
 import pytest
 
 from healthcheck.cmd import agent as command
+from healthcheck.cmd import sources
 from healthcheck.config import views
 from healthcheck import exceptions
 from healthcheck.reports import report
@@ -290,7 +291,7 @@ def test_the_later_of_files_and_directories_wins(tmp_path, order):
         path.write_text(f'[database]\nconnection = sqlite:///{name}\n')
         args += (['--config-file', str(path)] if name < 'c' else
                  [f'--config-dir={path.parent}'])
-    command._read_files(command._parse(args))
+    sources.read_files(command._parse(args))
     try:
         assert views.service_option(
             cfg.CONF, 'database', 'connection') == f'sqlite:///{order[-1]}'
@@ -330,7 +331,7 @@ def test_head_of_what_an_agent_does_not_have(paste, tmp_path):
     args = command._parse([
         '--config-file', f'{tmp_path}/service.conf', '--listen',
         '127.0.0.1:0', *(['--paste', f'{tmp_path}/paste.ini'] * paste)])
-    command._read_files(args)
+    sources.read_files(args)
     door = command._load(args)
     whole, head = wsgi.ask(door, '/'), wsgi.ask(door, '/', 'HEAD')
     assert (whole.status, whole.text) == (404, 'Not Found')
@@ -425,4 +426,4 @@ def test_the_unit_starts_an_agent():
 def test_a_broken_section_is_one_error():
     args = command._parse(['--paste', '/nowhere/api-paste.ini'])
     with pytest.raises(exceptions.ConfigError, match='/nowhere'):
-        command._section(args)
+        sources.section(args)

@@ -8,11 +8,12 @@ from collections.abc import Iterable
 from collections.abc import Iterator
 from collections.abc import Sequence
 import json
-from typing import Any
+from typing import Any, TYPE_CHECKING
 
-from healthcheck.admin.views import detail
+if TYPE_CHECKING:
+    from healthcheck.admin.views import detail
 
-Document = detail.Document
+    Document = detail.Document
 
 _SHOWN_TRANSITIONS = 5
 
@@ -186,7 +187,7 @@ def _lines(document: Document) -> Iterator[str]:
         f'of {prober["host"]}, answered by {document["answered_by"]["pid"]}'
         for prober in [document['prober']] if prober)
     yield ''
-    yield from _table([
+    yield from table([
         ('CHECK', 'STATUS', 'FOR', 'IN A ROW', 'LATENCY', 'AGE', 'NEXT',
          'REASON'),
         *(_row(check) for check in document['checks']),
@@ -226,14 +227,14 @@ def _about(check: Document) -> Iterator[str]:
         lines.append(f'last failure: {_event(failure)}')
     latest = check['transitions'][-_SHOWN_TRANSITIONS:]
     lines += [_event(each) for each in reversed(latest)]
-    lines += _parts(check['components'])
+    lines += parts(check['components'])
     if lines:
         yield ''
         yield check['name']
         yield from (f'  {line}' for line in lines)
 
 
-def _parts(components: Sequence[Document]) -> Iterator[str]:
+def parts(components: Sequence[Document]) -> Iterator[str]:
     """Those that do not pass; if there are few, also the others."""
     for each in worst_first(components):
         told = word(each)
@@ -258,7 +259,8 @@ def _span(seconds: Any) -> str:
     return '-' if seconds is None else span(seconds)
 
 
-def _table(rows: Sequence[Sequence[str]]) -> Iterator[str]:
+def table(rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    """The lines of a table."""
     widths = [max(map(len, column)) for column in zip(*rows)]
     for row in rows:
         yield '  '.join(cell.ljust(width) for cell, width

@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: Apache-2.0
+
+"""What the command lines have in common."""
+
+from __future__ import annotations
+
+import argparse
+import re
+
+from healthcheck.cmd import output
+
+_UNITS = {'ms': 0.001, 's': 1.0, 'm': 60.0, 'h': 3600.0}
+_DURATION = re.compile(r'([0-9]+(?:\.[0-9]+)?)(ms|s|m|h)')
+
+
+def parser(prog: str, description: str | None,
+           examples: str) -> argparse.ArgumentParser:
+    """A parser whose help ends with examples."""
+    return argparse.ArgumentParser(
+        prog=prog, description=description,
+        epilog=f'examples:\n{examples}', allow_abbrev=False,
+        formatter_class=argparse.RawDescriptionHelpFormatter)
+
+
+def add_output(to: argparse.ArgumentParser) -> None:
+    """Add how to answer, and what a warning is worth."""
+    group = to.add_argument_group('how to answer')
+    group.add_argument('--format', choices=output.FORMATS,
+                       help='line is that of a monitoring plugin, such as '
+                       'Nagios runs (default: table on a terminal, else '
+                       'json)')
+    group.add_argument('--warn-ok', action='store_true',
+                       help='exit with 0 for a warning, too: for a container '
+                       'or systemd, which only know 0 and not 0')
+
+
+def seconds(text: str) -> float:
+    """A positive number of seconds."""
+    value = float(text)
+    if not 0 < value < float('inf'):
+        raise argparse.ArgumentTypeError(
+            f'{text}: not a number of seconds above 0')
+    return value
+
+
+def duration(text: str) -> float:
+    """A duration with its unit, as balancers have it; in seconds.
+
+    A unit is needed: without one, HAProxy means milliseconds and others mean
+    seconds.
+    """
+    match = _DURATION.fullmatch(text)
+    if match is None:
+        raise argparse.ArgumentTypeError(
+            f'{text}: not a duration (allowed: a number and a unit, such as '
+            f'2s, 500ms or 1m)')
+    return float(match[1]) * _UNITS[match[2]]
+
+
+def count(text: str) -> int:
+    """A number of times."""
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f'{text}: less than 1')
+    return value
