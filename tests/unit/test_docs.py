@@ -29,6 +29,7 @@ from healthcheck.probing import guard
 from healthcheck.probing import intake
 from healthcheck.probing import policy as policy_module
 from healthcheck.probing import state
+from healthcheck.reports import advice
 from healthcheck.reports import report
 from healthcheck.serving import wrapper
 from healthcheck.targets import broker_replies
@@ -41,6 +42,7 @@ from tests.unit import wsgi
 ROOT = pathlib.Path(__file__).parents[2]
 DOCS = ROOT / 'doc' / 'source'
 EXAMPLES = DOCS / 'examples'
+REASONS = ROOT / 'healthcheck' / 'reports' / 'reasons.csv'
 
 WITH_REASONS = (base, broker_replies, cells, dialects, engine, failures,
                 foreign, guard, intake, mysql_faults, queue_target, report,
@@ -65,9 +67,23 @@ def _reasons(*modules):
 
 def test_reasons_table_is_complete():
     defined = _reasons(*WITH_REASONS)
-    documented = re.findall(r'^   \* - ``([A-Z ]+)``$',
-                            _read(DOCS / 'admin.rst'), re.MULTILINE)
+    with open(REASONS, newline='') as lines:
+        documented = [row['Reason'].strip('`')
+                      for row in csv.DictReader(lines)]
     assert sorted(documented) == sorted(defined)
+    assert ':file: ../../healthcheck/reports/reasons.csv' in _read(
+        DOCS / 'admin.rst')
+
+
+def test_every_reason_has_advice_in_plain_text():
+    for reason in _reasons(*WITH_REASONS):
+        text = advice.of(f'LABEL: {reason}')
+        assert text.endswith('.') and '``' not in text
+        assert '  ' not in text and ':doc:' not in text
+    assert advice.of('STALE').startswith('No result for longer than ttl.')
+    assert '"sharing" in the documentation' in advice.of(
+        'PROBES NOT RUNNING')
+    assert advice.of('NO SUCH REASON') == ''
 
 
 def test_faults_of_cells_are_complete():
