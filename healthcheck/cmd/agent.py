@@ -18,12 +18,12 @@ import sys
 from oslo_config import cfg
 from oslo_log import log as logging
 
+from healthcheck.cmd import explain
 from healthcheck.cmd import sources
 from healthcheck.config import reading
 from healthcheck.config import views
 from healthcheck import exceptions
 from healthcheck.host import group as group_module
-from healthcheck.host import sharing
 from healthcheck.serving import agent
 from healthcheck.serving import listening
 from healthcheck.serving import systemd
@@ -119,10 +119,10 @@ def _run(args: argparse.Namespace) -> None:
 def _check(args: argparse.Namespace) -> None:
     sources.read_files(args)
     door = _load(args)
-    print('files:', *reading.files(cfg.CONF))
-    if door.group is not None:
-        print(f'shares in {sharing.Sharing(door.group).directory.path}: '
-              f'{door.group.identity[:32]}')
+    print('files:', *explain.files(door))
+    shared = explain.shared(door)
+    if shared is not None:
+        print(f'shares in {shared.directory}: {shared.name}')
     for address in args.listen:
         print('listens on', address)
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 import contextlib
 import importlib
-from importlib import metadata
 import os
 import sys
 import traceback
@@ -35,16 +34,26 @@ class Command(NamedTuple):
 
 
 COMMANDS = {
+    'probe': Command('probe', "run a service's checks from here, now"),
+    'status': Command('status', 'read what nodes say of themselves'),
+    'config': Command('config', 'check and explain a configuration'),
     'agent': Command('agent', 'probe for a service, in a process of its own'),
     'demo': Command('demo', 'a small API with a health check, to try things '
                             'out'),
+    'completion': Command('completion', 'let your shell complete commands and '
+                                        'options'),
 }
 
-_EXITS = '''\
-Exit status: 0 pass, 1 warn, 2 fail, 3 unknown (also: wrong usage). These are
-those of monitoring plugins, such as Nagios runs.
+_EXAMPLES = '''\
+examples:
+  healthcheck probe --project nova
+  healthcheck status http://node1:8774/healthcheck
+  healthcheck config check --project nova --inter 2s --fall 3
 
-"healthcheck COMMAND --help" has examples.'''
+"healthcheck COMMAND --help" has more.
+
+Exit status, as for monitoring plugins: 0 pass, 1 warn, 2 fail, 3 unknown,
+which also means wrong usage.'''
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -54,6 +63,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(usage())
         return PASS
     if name == '--version':
+        from importlib import metadata  # which takes a while
         print(PROG, metadata.version('openstack-healthcheck'))
         return PASS
     if name not in COMMANDS:
@@ -83,7 +93,7 @@ def usage() -> str:
     return '\n'.join([
         f'usage: {PROG} COMMAND ...', '',
         *(f'  {name:{width}}  {command.help}'
-          for name, command in COMMANDS.items()), '', _EXITS])
+          for name, command in COMMANDS.items()), '', _EXAMPLES])
 
 
 def _status_of(exc: SystemExit) -> int:

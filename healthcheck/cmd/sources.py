@@ -15,6 +15,7 @@ from oslo_log import log as logging
 from paste.deploy import loadwsgi
 
 from healthcheck.answers import page
+from healthcheck.config import redact
 from healthcheck import exceptions
 from healthcheck.serving import agent
 
@@ -110,7 +111,7 @@ def section(args: argparse.Namespace,
     except Exception as exc:  # of many kinds
         raise exceptions.ConfigError([
             f'--paste {args.paste} --section {args.section}: '
-            f'{type(exc).__name__}: {exc}']) from None
+            f'{type(exc).__name__}: {redact.Redactor()(exc)}']) from None
     return context.global_conf, context.local_conf
 
 
@@ -124,3 +125,13 @@ def door(args: argparse.Namespace) -> agent.Door:
     global_conf, local_conf = section(args)
     return agent.Door(page.not_found(), {**global_conf, **local_conf},
                       own_names=local_conf)
+
+
+def explained(exc: Exception) -> str:
+    """An error of ERRORS, without a secret.
+
+    Ours have none. oslo.config quotes the line that it cannot read.
+    """
+    if isinstance(exc, exceptions.ConfigError):
+        return str(exc)
+    return redact.Redactor()(exc)

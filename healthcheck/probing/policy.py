@@ -39,6 +39,16 @@ class Policy:
                 + (self.fall - 1) * (self.retry_interval + self.timeout))
 
     @property
+    def recovery(self) -> float:
+        """The longest time from the end of a fault to ``pass``, in seconds.
+
+        As for :attr:`detection`, with ``rise`` successes.
+        """
+        return (max(self.interval * (1 + self.jitter), self.timeout)
+                + self.timeout
+                + (self.rise - 1) * (self.retry_interval + self.timeout))
+
+    @property
     def freshness(self) -> float:
         """The longest time between two verdicts of a live prober."""
         return self.timeout + max(self.interval * (1 + self.jitter),

@@ -208,12 +208,16 @@ class Scheduler:
                 self._sum_up(check, now)
                 self._publisher.judged(check)
         if self._round.is_over(now):
-            for check in self._summaries:
-                self._sum_up(check, now)
             self._publisher.refreshed_at = self._round.refreshed_at
-            self._publisher.judged(*self._summaries)
+            self.sum_up()
         return min(self._rota.wakes_at, self._round.ends_at, look_at,
                    *(check.wakes_at for check in self._summaries))
+
+    def sum_up(self) -> None:
+        """Publish what is known now, whatever is still awaited."""
+        for check in self._summaries:
+            self._sum_up(check, self._clock())
+        self._publisher.judged(*self._summaries)
 
     def take(self) -> None:
         """Take all that has come in."""

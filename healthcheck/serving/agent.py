@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 from oslo_config import cfg
 from oslo_log import log as logging
 
+from healthcheck.config import views
 from healthcheck import exceptions
 from healthcheck.host import group as group_module
 from healthcheck import middleware
@@ -54,6 +55,11 @@ class Door(middleware.Healthcheck):
     def group(self) -> group_module.Group | None:
         """The processes that it shares with."""
         return self._group
+
+    @property
+    def view(self) -> views.View:
+        """The configuration that it was made from."""
+        return self._view
 
     @property
     def status(self) -> report.Status | None:

@@ -76,3 +76,58 @@ def test_the_class_is_found_in_the_package():
     assert healthcheck.Healthcheck is middleware.Healthcheck
     with pytest.raises(AttributeError, match='Helthcheck'):
         healthcheck.Helthcheck
+
+
+@pytest.mark.parametrize('name', main.COMMANDS)
+def test_every_command_teaches(name, capsys):
+    assert main.main([name, '--help']) == 0
+    text = capsys.readouterr().out
+    assert text.startswith('usage: healthcheck')
+    if name not in ('agent', 'demo'):
+        assert 'examples:' in text
+        assert max(map(len, text.splitlines())) < 80
+
+
+@pytest.mark.parametrize('shell', ['bash', 'zsh', 'fish'])
+def test_completion(shell, capsys):
+    assert main.main(['completion', shell]) == 0
+    text = capsys.readouterr().out
+    for word in (*main.COMMANDS, '--config-file', '--inter', '--watch'):
+        assert word.lstrip('-') in text, word
+
+
+# What bash does at a Tab, with the words of a line as arguments.
+COMPLETE = '''
+. "$1"
+shift
+COMP_WORDS=("$@")
+COMP_CWORD=$(($# - 1))
+COMP_TYPE=9
+$(complete -p healthcheck | sed 's/.*-F //; s/ .*//')
+echo "${COMPREPLY[@]}"
+'''
+
+
+def test_bash_completes(tmp_path, capsys):
+    assert main.main(['completion', 'bash']) == 0
+    script = tmp_path / 'healthcheck'
+    script.write_text(capsys.readouterr().out)
+
+    def complete(*words):
+        return subprocess.run(
+            ['bash', '-c', COMPLETE, 'bash', str(script), *words],
+            capture_output=True, text=True, check=True).stdout.split()
+    assert complete('healthcheck', 'pro') == ['probe']
+    assert complete('healthcheck', 'config', '') == ['check']
+    assert '--warn-ok' in complete('healthcheck', 'status', '--')
+    assert complete('healthcheck', 'probe', '--format', '') == [
+        'table', 'json', 'line']
+    (tmp_path / 'some.conf').touch()
+    assert complete('healthcheck', 'probe', '--config-file',
+                    f'{tmp_path}/so') == [f'{tmp_path}/some.conf']
+
+
+def test_completion_without_its_library(monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, 'shtab', None)
+    assert main.main(['completion', 'bash']) == 3
+    assert 'openstack-healthcheck[completion]' in capsys.readouterr().err

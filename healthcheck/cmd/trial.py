@@ -1,0 +1,167 @@
+# SPDX-License-Identifier: Apache-2.0
+
+"""Runs a service's checks here and now, by the service's own scheduler.
+
+Nothing is shared: no state directory is read or written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from collections.abc import Mapping
+from collections.abc import Sequence
+import dataclasses
+import time
+
+from healthcheck.config import opts
+from healthcheck.config import views
+from healthcheck.plugins import backends
+from healthcheck.plugins import base
+from healthcheck.probing import rounds
+from healthcheck.probing import scheduler
+from healthcheck.reports import report
+
+Progress = Callable[[int, int], None]
+"""Called with how many of how many have answered, or failed to."""
+
+_TICK = 0.1
+"""Seconds between two looks at what has come in."""
+
+_PATIENCE = 1.0
+"""Seconds more than ``timeout`` without any news, after which it ends."""
+
+# A probe is judged by itself, once, and no other one follows by itself.
+_ONCE = {'interval': '3600', 'retry_interval': '3600', 'ttl': '86400',
+         'fall': '1', 'rise': '1'}
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a trial has found.
+
+    :param checks: the worst that was found of each
+    :param failed: in how many rounds each has failed, by its name
+    :param missing: the names of checks of which nothing is known
+    """
+
+    checks: tuple[report.CheckReport, ...]
+    failed: Mapping[str, int]
+    missing: tuple[str, ...]
+
+
+class Trial:
+    """One set of checks, run as often as asked for.
+
+    :param view: the service's configuration, as the section sees it
+    :param names: the checks to run, configured or not; none for all that
+        are configured
+    :param timeout: seconds that a probe may take, in place of the option's
+    :ivar left_out: the checks that cannot be run from outside of a worker
+    :ivar switches: what is read per request
+    :raises healthcheck.exceptions.ConfigError: if anything is wrong
+    """
+
+    def __init__(self, view: views.View, names: Sequence[str] = (),
+                 timeout: float | None = None) -> None:
+        names = names or view.settings.backends
+        own = {**_ONCE, 'backends': ','.join(names), 'noncritical': ','.join(
+            name for name in view.settings.noncritical
+            if name in (*names, *opts.NONCRITICAL))}
+        if timeout is not None:
+            own['timeout'] = f'{timeout}'
+        view = views.View(view.service, {**view.section, **own})
+        made = backends.Backends(view)
+        view.check()
+        self.policy = base.policy_of(view.settings)
+        self.switches = made.switches
+        checks = made.make_checks(0)
+        self.left_out = [one.name for one in checks if one.per_worker]
+        self._checks = [one for one in checks if not one.per_worker]
+        self._scheduler = scheduler.Scheduler(
+            self._checks, self.policy, self._publish,
+            noncritical=view.settings.noncritical,
+            workers=view.settings.cells_workers)
+        self._found: report.Report | None = None
+        self._reports: list[report.Report] = []
+
+    @property
+    def names(self) -> list[str]:
+        """The checks that are run."""
+        return [one.name for one in self._checks]
+
+    def run(self, times: int, progress: Progress) -> Outcome:
+        """Run them so often; return the worst that was found."""
+        self._first(progress)
+        for _ in range(1, times):
+            self._once_more()
+        return self._outcome()
+
+    def wait(self, seconds: float, progress: Progress) -> Outcome:
+        """Run them until none fails, or the time is over; return the last."""
+        until = time.monotonic() + seconds
+        self._first(progress)
+        while any(self._outcome().failed.values()) and (
+                time.monotonic() < until):
+            self._reports.clear()
+            self._once_more()
+        return self._outcome()
+
+    def close(self) -> None:
+        """Give back what the checks hold; what hangs is left behind."""
+        self._scheduler.close()
+
+    def _first(self, progress: Progress) -> None:
+        """Wait for each probe, in as many visits at a time as there may be.
+
+        Cells come to be known on the way.
+        """
+        done, at = -1, time.monotonic()
+
+        def goes_on() -> bool:
+            nonlocal done, at
+            probes = {probe for check in self._checks
+                      for probe in check.watchlist.probes}
+            known = sum(one.state.result is not None for one in probes)
+            progress(known, len(probes))
+            if known != done:
+                done, at = known, time.monotonic()
+            return known < len(probes) and (
+                time.monotonic() - at < self.policy.timeout + _PATIENCE)
+        self._scheduler.run(goes_on, _TICK)
+        self._scheduler.sum_up()
+        self._keep()
+
+    def _once_more(self) -> None:
+        time.sleep(rounds.SHARED_FOR)
+        began = time.monotonic()
+        until = began + self.policy.timeout + _PATIENCE
+        self._scheduler.refresh()
+        self._scheduler.run(
+            lambda: time.monotonic() < until and not (
+                self._found and (self._found.refreshed_at or 0) >= began),
+            _TICK)
+        self._keep()
+
+    def _publish(self, found: report.Report) -> None:
+        self._found = found
+
+    def _keep(self) -> None:
+        if self._found is not None:
+            self._reports.append(self._found)
+
+    def _outcome(self) -> Outcome:
+        found = [{one.name: one for one in each.checks}
+                 for each in self._reports] or [
+            # Not all of them are known, so nothing was published.
+            {one.name: one.snapshot() for one in self._checks
+             if one.state.status is not None}]
+        # Of equals the last one.
+        worst = [max((each[name] for each in reversed(found)),
+                     key=lambda one: one.status)
+                 for name in self.names if name in found[0]]
+        return Outcome(
+            tuple(worst),
+            {name: sum(each[name].status is report.Status.FAIL
+                       for each in found if name in each)
+             for name in self.names},
+            tuple(name for name in self.names if name not in found[0]))
