@@ -38,10 +38,8 @@ def _of_cloud(cloud: str | None) -> Source:
         try:
             if session is None:
                 from openstack import config
-                # Not OS_TOKEN and the like of somebody else's cloud.
-                session = config.OpenStackConfig(
-                    load_envvars=cloud is None).get_one(
-                        cloud=cloud).get_session()
+                session = config.OpenStackConfig().get_one(
+                    cloud=cloud).get_session()
             token: str | None = session.get_token()
             return token
         except ImportError:
