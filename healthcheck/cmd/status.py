@@ -129,8 +129,9 @@ def _redraw(text: str) -> None:
     lines = [f'{time.strftime("%H:%M:%S")}  Ctrl-C ends', '',
              *text.splitlines()]
     # A line that goes on in the next one, or a screen that scrolls, would be
-    # drawn in another place.
-    shown = '\n'.join(line[:columns - 1] for line in lines[:rows - 1])
+    # drawn in another place. Some terminals do not know their size: 0.
+    shown = '\n'.join(line[:columns - 1 if columns else None]
+                      for line in lines[:rows - 1 if rows else None])
     # Home; each line clears its rest, and the last one what is below.
     sys.stdout.write('\x1b[H' + output.painted(shown, sys.stdout).replace(
         '\n', '\x1b[K\n') + '\x1b[K\n\x1b[J')

@@ -4,6 +4,9 @@
 
 from __future__ import annotations
 
+import importlib
+import re
+import shlex
 import subprocess
 import sys
 import types
@@ -86,6 +89,20 @@ def test_every_command_teaches(name, capsys):
     if name not in ('agent', 'demo'):
         assert 'examples:' in text
         assert max(map(len, text.splitlines())) < 80
+
+
+@pytest.mark.parametrize('name', ['probe', 'status', 'config', 'completion'])
+def test_examples_can_be_typed(name, capsys):
+    """Those in the help."""
+    assert main.main([name, '--help']) == 0
+    text = capsys.readouterr().out.partition('examples:')[2]
+    lines = re.findall(r'healthcheck (.*)', re.sub(r'\\\n *', '', text))
+    assert len(lines) >= 3
+    for line in lines:
+        command, *arguments = shlex.split(line.partition('>')[0])
+        assert command == name
+        module = importlib.import_module(f'healthcheck.cmd.{name}')
+        module.main_parser().parse_args(arguments)
 
 
 @pytest.mark.parametrize('shell', ['bash', 'zsh', 'fish'])

@@ -5,8 +5,10 @@
 from __future__ import annotations
 
 import csv
+import importlib
 import pathlib
 import re
+import shlex
 import sys
 
 from oslo_config import cfg
@@ -84,6 +86,19 @@ def test_every_reason_has_advice_in_plain_text():
     assert '"sharing" in the documentation' in advice.of(
         'PROBES NOT RUNNING')
     assert advice.of('NO SUCH REASON') == ''
+
+
+@pytest.mark.parametrize('path', [ROOT / 'README.rst',
+                                  DOCS / 'command.rst'])
+def test_commands_can_be_typed(path):
+    lines = re.findall(r'healthcheck ((?:probe|status|config|completion) '
+                       r'[^#`>\n]*[^#`>\n ])', _read(path))
+    assert len(lines) >= 3
+    for line in lines:
+        name, *arguments = shlex.split(
+            line.replace('$ARG1$', 'http://node1').replace('…', ''))
+        module = importlib.import_module(f'healthcheck.cmd.{name}')
+        module.main_parser().parse_args(arguments)
 
 
 def test_faults_of_cells_are_complete():

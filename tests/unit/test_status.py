@@ -158,7 +158,9 @@ def test_a_table_on_a_terminal(run, monkeypatch):
     assert screen.getvalue().startswith('NODE')
 
 
-def test_watch_redraws_in_place(monkeypatch, capsys):
+@pytest.mark.parametrize('columns, rows, shown, longest', [
+    (30, 5, 4, 29), (0, 0, 7, 60)])
+def test_watch_redraws_in_place(monkeypatch, columns, rows, shown, longest):
     rounds = [[WELL, SLOW], [OUT, SLOW]]
     slept = []
 
@@ -171,7 +173,7 @@ def test_watch_redraws_in_place(monkeypatch, capsys):
     monkeypatch.setattr(status, 'time', types.SimpleNamespace(
         sleep=sleep, monotonic=lambda: 0.0, strftime=time.strftime))
     monkeypatch.setattr(os, 'get_terminal_size',
-                        lambda fd: os.terminal_size((30, 5)))
+                        lambda fd: os.terminal_size((columns, rows)))
     screen = Screen()
     monkeypatch.setattr(sys, 'stdout', screen)
     assert status.main(['--watch', '--interval', '3', 'a', 'b']) == 2
@@ -179,10 +181,11 @@ def test_watch_redraws_in_place(monkeypatch, capsys):
     _, first, second = screen.getvalue().split('\x1b[H')
     for text in (first, second):
         plain = re.sub(r'\x1b\[[0-9]*[A-Za-z]', '', text)
-        assert len(plain.splitlines()) == 4  # the screen does not scroll
-        assert max(map(len, plain.splitlines())) < 30
-        assert text.count('\x1b[K\n') == 4 and text.endswith('\x1b[J')
+        assert len(plain.splitlines()) == shown  # it does not scroll
+        assert max(map(len, plain.splitlines())) <= longest
+        assert text.count('\x1b[K\n') == shown and text.endswith('\x1b[J')
     assert 'node2' in first and 'node3' in second
+    assert ('NO ANSWER' in second) is (columns == 0)
 
 
 def test_watch_in_a_pipe(monkeypatch, capsys):
