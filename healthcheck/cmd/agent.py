@@ -47,7 +47,9 @@ def main(argv: Sequence[str] | None = None) -> None:
             _check(args)
         else:
             _run(args)
-    except (*sources.ERRORS, listening.ListenError) as exc:
+    except sources.ERRORS as exc:
+        sys.exit(f'{PROG}: {sources.explained(exc)}')
+    except listening.ListenError as exc:
         sys.exit(f'{PROG}: {exc}')
 
 

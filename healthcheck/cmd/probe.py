@@ -127,13 +127,13 @@ class _Progress:
     """Tells on a terminal how far it is, where that takes a while."""
 
     def __init__(self) -> None:
-        self._shown = False
+        self._shown = ''
 
     def __call__(self, known: int, total: int) -> None:
-        if total > _MANY and sys.stderr.isatty():
-            self._shown = True
-            print(f'\r{known} of {total} looked at\x1b[K', end='',
-                  file=sys.stderr, flush=True)
+        text = f'{known} of {total} looked at'
+        if total > _MANY and text != self._shown and sys.stderr.isatty():
+            self._shown = text
+            print(f'\r{text}\x1b[K', end='', file=sys.stderr, flush=True)
 
     def end(self) -> None:
         if self._shown:

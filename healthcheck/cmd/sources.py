@@ -7,6 +7,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Mapping
 import os
+import re
 from typing import Any
 import warnings
 
@@ -130,8 +131,9 @@ def door(args: argparse.Namespace) -> agent.Door:
 def explained(exc: Exception) -> str:
     """An error of ERRORS, without a secret.
 
-    Ours have none. oslo.config quotes the line that it cannot read.
+    Ours have none. oslo.config ends with the line that it cannot read, which
+    may be a password.
     """
     if isinstance(exc, exceptions.ConfigError):
         return str(exc)
-    return redact.Redactor()(exc)
+    return redact.Redactor()(re.split(r""": ['"]""", str(exc))[0])

@@ -42,9 +42,12 @@ class Policy:
     def recovery(self) -> float:
         """The longest time from the end of a fault to ``pass``, in seconds.
 
-        As for :attr:`detection`, with ``rise`` successes.
+        A probe that failed may have begun just before, and takes its whole
+        timeout; then each of ``rise`` probes may do so. One that hangs for
+        longer delays it by as much.
         """
-        return (max(self.interval * (1 + self.jitter), self.timeout)
+        return (max(self.interval * (1 + self.jitter),
+                    self.timeout + self.retry_interval)
                 + self.timeout
                 + (self.rise - 1) * (self.retry_interval + self.timeout))
 

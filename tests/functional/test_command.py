@@ -12,6 +12,7 @@ from http import server
 import json
 import os
 import pathlib
+import pty
 import re
 import signal
 import ssl
@@ -25,6 +26,7 @@ import pytest
 import yaml
 
 from tests.functional import brokers
+from tests.functional import cells
 from tests.functional import clouds
 from tests.functional import databases
 from tests.functional import servers
@@ -217,15 +219,15 @@ class Cloud:
     """The command on an API node of a real Nova."""
 
     def __init__(self, cloud: clouds.Cloud, directory: pathlib.Path) -> None:
-        self.cells = cloud.cells
-        self._conf = directory / 'nova.conf'
-        nova.write(self._conf, {
+        self.cloud, self.cells = cloud, cloud.cells
+        self.conf = directory / 'nova.conf'
+        nova.write(self.conf, {
             **cloud.sections(), 'healthcheck': {
                 'backends': 'cells,message_queue', 'slow_threshold': LONGEST,
-                'timeout': TIMEOUT * 2}})
+                'cells_workers': 8, 'timeout': TIMEOUT * 2}})
 
     def probe(self, *arguments: object) -> Done:
-        return run('probe', '--project', 'nova', '--config-file', self._conf,
+        return run('probe', '--project', 'nova', '--config-file', self.conf,
                    *arguments)
 
 
@@ -284,6 +286,35 @@ def test_probe_of_a_nova_with_a_broker_that_hangs(
     assert done.code == 2
     assert 'MESSAGE QUEUE: NO ANSWER' in done.out
     assert done.seconds < 30
+
+
+def test_probe_of_many_cells_of_which_many_hang(api_node: Cloud) -> None:
+    """All come to be known, some at a time; a terminal shows how far it is."""
+    cloud = api_node.cloud
+    many = [cells.Cell(f'zmany-{number}', cloud.mariadb,
+                       api_node.cells[1].broker, relayed=False)
+            for number in range(30)]
+    ours, theirs = pty.openpty()
+    with servers.SilentListener() as silent, cloud.also(many), \
+            open(ours, 'rb', buffering=0) as terminal:
+        for cell in many[::2]:
+            cloud.rewrite(cell, database_connection=cell.stored.url(
+                silent.port))
+        with subprocess.Popen(
+                [program(), 'probe', '--project', 'nova', '--config-file',
+                 str(api_node.conf)], env=ENVIRONMENT, stderr=theirs,
+                stdout=subprocess.PIPE, text=True) as probing:
+            os.close(theirs)
+            assert probing.stdout is not None
+            found = json.loads(probing.stdout.read())
+        shown = terminal.read(1 << 16).decode()
+    assert probing.returncode == 1
+    words = [(one['status'], one['reason'])
+             for one in found['checks'][0]['components']]
+    assert words.count(('fail', 'DATABASE: NO ANSWER')) == 15
+    assert words.count(('pass', 'OK')) == 18
+    assert re.search(r'\r\d+ of \d+ looked at', shown), shown
+    assert shown.endswith('\r\x1b[K')
 
 
 class Node(agent_module.Agent):

@@ -194,11 +194,14 @@ def test_wrong_usage_is_unknown(arguments, capsys):
     assert 'healthcheck probe: error: ' in capsys.readouterr().err
 
 
-def test_a_line_that_cannot_be_read_is_not_shown(run):
-    code, said, complaint = run(
-        '[database]\nconnection mysql://me:s3cret@db/nova\n')
+@pytest.mark.parametrize('line, problem', [
+    ('  s3cret', ':1, '), ("  it's s3cret", ':1, '),
+    ('[x]\ns3cret', ':2, '), ('[s3cret', ':1, '),
+    (' mysql://me:s3cret@db/nova', ':1, ')])
+def test_a_line_that_cannot_be_read_is_not_shown(run, line, problem):
+    code, said, complaint = run(line)
     assert code == 3
-    assert 's3cret' not in said + complaint
+    assert problem in complaint and 's3cret' not in said + complaint
 
 
 def test_what_does_not_count_is_said(run, act, tmp_path):

@@ -77,6 +77,22 @@ def test_a_repair_is_found_by_itself(policy, repaired_at):
     assert here.statuses('database')[-1][1] is Status.PASS
 
 
+@settings(max_examples=500)
+@given(policy=policies, repaired_at=st.floats(0, 100),
+       failing=st.floats(0, 0.99), passing=st.floats(0, 0.99),
+       seed=st.integers(0, 2 ** 32))
+def test_a_repair_is_found_within_the_formula(policy, repaired_at, failing,
+                                              passing, seed):
+    """Times of answers are given in timeouts."""
+    def behaviour(now):
+        return ((world.OK, passing * policy.timeout) if now >= repaired_at
+                else (world.REFUSED, failing * policy.timeout))
+    here = world.World([world.Backend('database', behaviour)], policy,
+                       uniform=random.Random(seed).uniform)
+    here.run(repaired_at + policy.recovery + 1e-6)
+    assert here.statuses('database')[-1][1] is Status.PASS
+
+
 def test_a_hang_does_not_delay_the_others():
     policy = policy_module.Policy(jitter=0.0)
     hung = world.Backend('hung', lambda now: (world.OK, None))

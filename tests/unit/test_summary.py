@@ -80,6 +80,15 @@ class TestWaits:
         assert at == 1000 + PATIENCE
         assert ups(state) == {'cell0': True, 'cell1': None, 'cell2': True}
 
+    def test_unless_it_is_asked_what_is_known_now(self, cloud):
+        cloud.answers = {'d1': never}
+        cloud.pass_by(0.2)
+        assert not cloud.reports
+        cloud.scheduler.sum_up()
+        (_, state), = cloud.judged
+        assert ups(state) == {'cell0': True, 'cell1': None, 'cell2': True}
+        assert len(cloud.reports) == 1
+
     def test_and_is_woken_up_for(self, cloud):
         cloud.answers = {'d1': never}
         cloud.pass_by(0.2)
