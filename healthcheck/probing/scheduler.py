@@ -54,9 +54,6 @@ WORKERS = 80
 _GRACE = 1.0
 """Seconds that the end of a process leaves targets to close."""
 
-_Event = Callable[[], None]
-"""Something that the scheduler's thread has to do."""
-
 
 class Scheduler:
     """Has targets visited on their schedule and publishes what is found.
@@ -106,7 +103,7 @@ class Scheduler:
                                       *([traffic.seen] if traffic else ()))
         self._suspects = suspects.Suspects(traffic, self._rota, checks)
         # Not SimpleQueue, see pool.Pool.
-        self._events: queue.Queue[_Event] = queue.Queue()
+        self._events: queue.Queue[Callable[[], None]] = queue.Queue()
         self._stopped = False
         self._closing = 0
         self._summaries = [check for check in checks
@@ -230,7 +227,7 @@ class Scheduler:
 
         All of it is taken before anything is judged to be overdue.
         """
-        came: list[_Event] = []
+        came: list[Callable[[], None]] = []
         with contextlib.suppress(queue.Empty):
             came.append(self._events.get(
                 timeout=max(0.0, wake_at - self._clock())))
@@ -245,8 +242,7 @@ class Scheduler:
     def _excuse(self, late: float) -> None:
         """Do not blame backends for time that this process has not had.
 
-        It may have been stopped, moved to another host, or starved; then
-        every visit that goes on looks late.
+        It may have been stopped, moved to another host, or starved.
         """
         if late > LATE:
             self._rota.excuse(late)
