@@ -1,17 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
 
-"""On which file systems a file can be mapped and written to safely."""
+"""Whether a directory is in memory, where a mapped file can be written to."""
 
 from __future__ import annotations
 
 import os
 import pathlib
 
-MAPPABLE = frozenset({'tmpfs', 'ramfs', 'ext2', 'ext3', 'ext4', 'xfs'})
-"""Those that keep a page where it is once it has been written.
+MEMORY = frozenset({'tmpfs', 'ramfs'})
+"""The only ones on which a request can store to a mapped file.
 
-One that copies on write, such as btrfs, needs space each time. When the disk
-is full then, the kernel ends the process that touches the page (SIGBUS).
+On ext4 and XFS, the first store after each write-back waits for the journal.
+On one that copies on write, such as btrfs, it needs space: when the disk is
+full, the kernel ends the process (SIGBUS).
 """
 
 

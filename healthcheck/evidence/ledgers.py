@@ -28,6 +28,10 @@ from healthcheck.probing import evidence
 
 LOG = logging.getLogger(__name__)
 
+_NAME = re.compile(r'[0-9a-f]{32}\.[0-9a-f]{16}\.evidence')
+
+_SHARED_MEMORY = '/dev/shm'
+
 _EVERY = 1.0
 """Seconds between two looks for ledgers that have come, or whose process is
 gone."""
@@ -57,11 +61,12 @@ class Ledgers:
     def __init__(self, own: ledger_module.Ledger,
                  group: group_module.Group | None) -> None:
         self._own = own
+        self._group = group
         self._directory: statefiles.Directory | None = None
+        self._name = f'{secrets.token_hex(8)}.evidence'
         if group is not None:
-            self._directory = statefiles.Directory(group.place)
-            self._name = f'{group.key}.{secrets.token_hex(8)}.evidence'
-            self._named = re.compile(rf'{group.key}\.[0-9a-f]{{16}}\.evidence')
+            self._name = f'{group.key}.{self._name}'
+            self._directory = _directory(group)
         self._descriptor: int | None = None
         self._known = {'': _Known(own.read(), 0)}
         self._looked_at = -_EVERY
@@ -98,16 +103,7 @@ class Ledgers:
             return
         self.detach()
         try:
-            kind = filesystems.kind(directory.path)
-            if kind not in filesystems.MAPPABLE:
-                self._directory = None
-                LOG.info('Healthcheck: what the traffic of this process sees '
-                         'is not shared: files on %(kind)s, where %(path)s '
-                         'is, cannot be mapped safely. Choose another place '
-                         'for [healthcheck]state_path, preferably in memory.',
-                         {'kind': kind or 'an unknown file system',
-                          'path': directory.path})
-                return
+            directory.prepare()
             self._attach(directory)
         except (OSError, statefiles.Unusable) as exc:
             LOG.debug('What the traffic of this process sees is not shared '
@@ -136,7 +132,6 @@ class Ledgers:
             found, os.fstat(descriptor))
 
     def _attach(self, directory: statefiles.Directory) -> None:
-        directory.follow()
         self._descriptor = descriptor = directory.open(
             self._name, os.O_RDWR | os.O_CREAT | os.O_TRUNC)
         # Not blocking: a prober that looks whether it is locked may be
@@ -156,8 +151,8 @@ class Ledgers:
         """Read the ledgers of processes that live, and of no others."""
         try:
             directory.follow()
-            names = {name for name in directory.names()
-                     if self._named.fullmatch(name) and name != self._name}
+            names = [name for name in directory.names()
+                     if _NAME.fullmatch(name) and name != self._name]
         except (OSError, statefiles.Unusable):
             return
         free = {name for name in names if self._is_free(directory, name)}
@@ -165,20 +160,24 @@ class Ledgers:
         for name in free & self._unlocked:
             directory.remove(name)
         self._unlocked = free
-        for name in self._known.keys() - names - {''} | free:
-            self._known.pop(name, None)
-        for name in names - self._known.keys() - free:
+        ours = {name for name in names if self._is_ours(name)} - free
+        for name in self._known.keys() - ours - {''}:
+            del self._known[name]
+        for name in ours - self._known.keys():
             try:
                 reader = _read(directory, name)
             except (OSError, ValueError, statefiles.Unusable):
                 continue  # it is gone, or not complete yet
             self._known[name] = _Known(reader, reader.errors)
 
+    def _is_ours(self, name: str) -> bool:
+        return self._group is not None and name.startswith(self._group.key)
+
     def _is_free(self, directory: statefiles.Directory, name: str) -> bool:
         """Whether the process is gone that made the file."""
         try:
             descriptor = directory.open(name, os.O_RDWR)
-        except OSError:
+        except (OSError, statefiles.Unusable):
             return False
         try:
             fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -187,6 +186,25 @@ class Ledgers:
         finally:
             os.close(descriptor)
         return True
+
+
+def _directory(group: group_module.Group) -> statefiles.Directory | None:
+    """Where the ledgers of a group are; None if they cannot be shared.
+
+    The place of its other files, if that is in memory; else shared memory.
+    """
+    for place in (group.place, _SHARED_MEMORY):
+        try:
+            if filesystems.kind(place) in filesystems.MEMORY:
+                return statefiles.Directory(place)
+        except OSError:
+            continue
+    LOG.info('Healthcheck: what the traffic of this process sees is not '
+             'shared, because neither %(place)s nor %(memory)s is in memory '
+             '(tmpfs). Choose another place for [healthcheck]state_path, such '
+             'as a directory in /run.',
+             {'place': group.place, 'memory': _SHARED_MEMORY})
+    return None
 
 
 def _read(directory: statefiles.Directory,

@@ -19,7 +19,7 @@ MARK = 7
 
 
 @pytest.fixture(autouse=True)
-def mappable(monkeypatch):
+def in_memory(monkeypatch):
     """Whatever the tests' own directories are on."""
     monkeypatch.setattr(filesystems, 'kind', lambda path: 'tmpfs')
 
@@ -172,9 +172,11 @@ def test_one_that_ends_leaves_nothing(group, start):
     assert files(group) == []
 
 
-def test_a_file_that_is_not_locked_yet_is_left_alone_at_first(group):
+@pytest.mark.parametrize('key', ['a' * 32, 'b' * 32])
+def test_a_file_that_is_not_locked_yet_is_left_alone_at_first(group, key):
+    """Of its own group, and of one that is no more."""
     directory = statefiles.Directory(group.place)
-    name = f'{group.key}.{"1" * 16}.evidence'
+    name = f'{key}.{"1" * 16}.evidence'
     os.close(directory.open(name, os.O_RDWR | os.O_CREAT))
     _, ledgers = make(group)
     ledgers.look(0.0)
@@ -185,8 +187,7 @@ def test_a_file_that_is_not_locked_yet_is_left_alone_at_first(group):
 
 def test_others_files_are_not_touched(group):
     directory = statefiles.Directory(group.place)
-    names = [f'{"b" * 32}.{"1" * 16}.evidence', f'{group.key}.1.lock',
-             f'{group.key}.report']
+    names = [f'{group.key}.1.lock', f'{group.key}.report', 'x.evidence']
     for name in names:
         os.close(directory.open(name, os.O_RDWR | os.O_CREAT))
     _, ledgers = make(group)
@@ -201,9 +202,6 @@ def test_a_directory_that_is_made_again_is_used(group, tmp_path):
     ledgers.attach()
     assert len(files(group)) == 1
     os.rename(tmp_path / f'healthcheck-{os.geteuid()}', tmp_path / 'gone')
-    ledgers.attach()  # there is none now
-    assert files(group) == []
-    statefiles.Directory(group.place).prepare()
     ledgers.attach()
     assert len(files(group)) == 1
     own.answered(own.slot(MARK), 9.0)
@@ -234,16 +232,35 @@ def test_no_space_leaves_it_to_the_process_itself(group, monkeypatch):
     assert ledgers.seen([MARK]).answered_at == 9.0
 
 
-def test_where_a_full_disk_could_end_the_process_nothing_is_mapped(
+def test_where_nothing_is_in_memory_nothing_is_mapped(
         group, monkeypatch, caplog):
-    monkeypatch.setattr(filesystems, 'kind', lambda path: 'btrfs')
+    monkeypatch.setattr(filesystems, 'kind', lambda path: 'ext4')
     caplog.set_level('INFO')
     _, ledgers = make(group)
     for _ in range(3):
         ledgers.attach()
     assert files(group) == []
     assert len(caplog.records) == 1
-    assert 'btrfs' in caplog.text and 'state_path' in caplog.text
+    assert group.place in caplog.text and 'state_path' in caplog.text
+
+
+def test_where_the_place_is_on_a_disk_shared_memory_is_used(
+        group, monkeypatch, tmp_path, start):
+    memory = tmp_path / 'shm'
+    memory.mkdir()
+    monkeypatch.setattr(ledgers_module, '_SHARED_MEMORY', str(memory))
+    monkeypatch.setattr(filesystems, 'kind', lambda path: (
+        'tmpfs' if path == str(memory) else 'ext4'))
+    other = start()
+    other.order(b'w')
+    _, ledgers = make(group)
+    ledgers.look(0.0)
+    assert files(group) == []
+    assert ledgers.seen([MARK]).answered_at == 50.0
+    other.kill()
+    for now in range(1, 4):
+        ledgers.look(float(now))
+    assert list(memory.glob('*/*')) == []
 
 
 def test_no_descriptor_or_mapping_is_left(group, start):
