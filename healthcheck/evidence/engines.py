@@ -14,6 +14,8 @@ which it began.
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import time
 from typing import Any
 
@@ -45,10 +47,14 @@ _MISTAKES = (sa_exc.IntegrityError, sa_exc.DataError,
 
 
 _listening: list[Engines] = []
+_numbers = itertools.count()
 
 
 class _Note:
-    """The last statement of a connection."""
+    """The last statement of a connection, if it is not known how it ended.
+
+    :ivar began_at: monotonic seconds; 0 if there is none
+    """
 
     __slots__ = ('slot', 'began_at', 'wrote')
 
@@ -68,7 +74,7 @@ class Engines:
         self._ledger = ledger
         self._mine = ledger.mine
         # Each ledger has a note of its own on a connection.
-        self._key = f'healthcheck {id(self)}'
+        self._key = f'healthcheck {next(_numbers)}'
         self._events: list[tuple[Any, str, Any]] = [
             (engine.Engine, 'do_execute', self._executes),
             (engine.Engine, 'do_executemany', self._executes),
@@ -97,41 +103,52 @@ class Engines:
                   context: Any) -> None:
         if not self._mine[0]:
             return  # in a child of the process that this belongs to
-        info = context.root_connection.info
         try:
-            note = info[self._key]
+            note = context.root_connection.info[self._key]
+        except KeyError:
+            note = self._meet(context.root_connection)
+        except NotImplementedError:
+            return  # SQLAlchemy's own, while it gets to know a server
+        if note.began_at:
             slot = note.slot
             times = self._ledger.times
-            times[slot + ANSWERED] = began_at = note.began_at
+            times[slot + ANSWERED] = note.began_at
             times[slot + CALLS] += 1
             if note.wrote:
-                times[slot + WROTE] = began_at
-        except KeyError:
-            note = info[self._key] = _Note(self._slot(
-                context.root_connection.engine))
+                times[slot + WROTE] = note.began_at
         note.began_at = time.monotonic()
         note.wrote = (context.isinsert or context.isupdate
                       or context.isdelete)
 
+    def _meet(self, connection: sqlalchemy.Connection) -> _Note:
+        note = _Note(self._slot(connection.engine))
+        connection.info[self._key] = note
+        return note
+
     def _returned(self, connection: Any, record: Any) -> None:
         """A connection goes back to the pool, all is read and rolled back."""
         note = record.info.get(self._key)
-        if note is None or connection is None:
+        if note is None or not note.began_at or connection is None:
             return
-        del record.info[self._key]
         self._ledger.answered(note.slot, note.began_at)
         if note.wrote and self._mine[0]:
             self._ledger.times[note.slot + WROTE] = note.began_at
+        note.began_at = 0.0
 
     def _failed(self, context: engine.ExceptionContext) -> None:
-        if context.connection is not None:
-            # Of a statement that has failed, nothing else is known.
-            context.connection.info.pop(self._key, None)
-        if (context.is_pre_ping or context.engine is None
-                or not request.counts()):
-            return
-        if self._blames_server(context):
-            self._ledger.failed(self._slot(context.engine))
+        try:
+            if context.connection is not None:
+                # Of a statement that has failed, nothing else is known.
+                with contextlib.suppress(NotImplementedError):
+                    context.connection.info.pop(self._key, None)
+            if (context.is_pre_ping or context.engine is None
+                    or not request.counts()):
+                return
+            if self._blames_server(context):
+                self._ledger.failed(self._slot(context.engine))
+        except Exception as exc:  # the service's own error must come through
+            LOG.debug('It is not known what a failure of an engine means: '
+                      '%s', type(exc).__name__)
 
     def _blames_server(self, context: engine.ExceptionContext) -> bool:
         """Whether the fault can be that of the server, or of the way there."""

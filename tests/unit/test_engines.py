@@ -325,6 +325,46 @@ def test_what_raises_in_it_is_not_the_services_problem(early, ledger,
     insert(early)
 
 
+def introduced(url, statement):
+    """An engine whose dialect says something to a server it meets."""
+    made = sqlalchemy.create_engine(url)
+    made.dialect.initialize = lambda connection: connection.exec_driver_sql(
+        statement)
+    return made
+
+
+def test_what_sqlalchemy_asks_a_server_that_it_meets(url, seen):
+    """As it does of MySQL; that connection has no place for a note."""
+    made = introduced(url, 'SELECT 2')
+    with made.connect() as connection:
+        connection.exec_driver_sql('SELECT 1')
+    assert seen().calls == 1
+
+
+def test_what_fails_there_comes_through(url, ledger, monkeypatch):
+    made = introduced(url, 'SELECT nothing FROM nowhere')
+    monkeypatch.setattr(engines_module, '_UNSUSPICIOUS', ())
+    with pytest.raises(sa_exc.OperationalError):
+        made.connect()
+    assert failed(ledger) == [address.mark_of(made.url)]
+
+
+def test_what_raises_for_a_failure_hides_none(early, ledger, monkeypatch):
+    def broken(*args):
+        raise RuntimeError
+    monkeypatch.setattr(engines_module.dialects, 'of', broken)
+    with pytest.raises(sa_exc.OperationalError):
+        with early.connect() as connection:
+            connection.exec_driver_sql('SELECT nothing FROM nowhere')
+
+
+def test_a_connection_that_only_came_and_went_tells_nothing(early, seen):
+    insert(early)
+    before = seen()
+    early.connect().close()
+    assert seen() == before
+
+
 class TestAddress:
 
     @pytest.mark.parametrize('one, other', [
