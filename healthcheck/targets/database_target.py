@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable
+from collections.abc import Sequence
 
 import sqlalchemy
 from sqlalchemy import engine
@@ -85,6 +86,11 @@ class DatabaseTarget(connected.Connected):
     @property
     def connected(self) -> bool:
         return self._connection is not None
+
+    def probe(self, questions: Sequence[target_module.Question] = (),
+              ) -> target_module.Findings:
+        with self._dialect.visit():
+            return super().probe(questions)
 
     def ask(self) -> report.Result:
         missing = self._dialect.missing()

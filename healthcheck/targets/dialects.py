@@ -11,6 +11,7 @@ and a process loads only those that it needs.
 from __future__ import annotations
 
 from collections.abc import Mapping
+import contextlib
 import dataclasses
 import importlib
 from typing import Any
@@ -61,6 +62,10 @@ class Dialect:
     def __init__(self, url: engine.URL, bound: float) -> None:
         self.url = url
         self.bound = bound
+
+    def visit(self) -> contextlib.AbstractContextManager[None]:
+        """What a visit happens in, from connecting to the last answer."""
+        return contextlib.nullcontext()
 
     def connect_args(self) -> dict[str, Any]:
         return {}

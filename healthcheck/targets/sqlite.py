@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 from typing import Any
@@ -14,6 +15,7 @@ from healthcheck.probing import evidence
 from healthcheck.reports import report
 from healthcheck.targets import dialects
 from healthcheck.targets import failures
+from healthcheck.targets import forks
 
 Result = report.Result
 
@@ -31,6 +33,10 @@ class SQLite(dialects.Dialect):
                'malformed': dialects.CORRUPT,
                'readonly': dialects.READ_ONLY, 'locked': failures.NO_ANSWER}
     keeps_connection = False
+
+    def visit(self) -> contextlib.AbstractContextManager[None]:
+        # From opening to closing: every step allocates memory.
+        return forks.FORKS.kept_out()
 
     def connect_args(self) -> dict[str, Any]:
         return {'timeout': self.bound}
