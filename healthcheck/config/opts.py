@@ -96,8 +96,8 @@ SHARING_OPTS = [
         'sharing',
         default='host', choices=[
             ('host', 'One process per host probes, and the others answer from '
-                     'its report. Needs a directory for that (see '
-                     '"state_path"); without one, same as "process".'),
+                     'its report. If its directory cannot be used (see '
+                     '"state_path"), same as "process".'),
             ('process', 'Each worker process probes for itself.')],
         help='Who probes. Processes share a prober if they probe the same '
              'backends with the same options and run as the same user.'),
@@ -106,7 +106,8 @@ SHARING_OPTS = [
         help='Directory in which the workers of a service share a report, in '
              'a subdirectory of mode 700. It must be on a local file system, '
              'preferably in memory. Default: [oslo_concurrency]lock_path of '
-             'the service, else $RUNTIME_DIRECTORY, which systemd sets.'),
+             'the service, else $RUNTIME_DIRECTORY, which systemd sets, else '
+             '$TMPDIR, else /tmp.'),
 ]
 
 DATABASE_OPTS = [

@@ -91,7 +91,7 @@ class Election:
         descriptor, generation = self._held
         now = self._clock()
         try:
-            os.utime(descriptor, ns=(now, now))
+            statefiles.set_stamp(descriptor, now)
             if self._is_named(descriptor, generation) and (
                     self._find(generation + 1) is None):
                 return True

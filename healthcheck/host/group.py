@@ -38,11 +38,13 @@ class Group:
     :param place: the directory in which the shared one is made
     :param identity: a digest, equal for processes that would probe the same
     :param lease: seconds after which a stopped prober is deposed
+    :param told: whether the operator has chosen the place
     """
 
     place: str
     identity: str
     lease: float
+    told: bool = True
 
     @property
     def key(self) -> str:
@@ -62,30 +64,27 @@ def group_of(view: views.View, names: Sequence[str],
     """
     if view.settings.sharing != HOST:
         return None
-    place = find_place(view)
-    if place is None:
-        _say_that_no_place_is_known()
-        return None
     if not boot_id():
         LOG.warning('Healthcheck: each process probes for itself, because %s '
                     'cannot be read, which identifies a host and its boot. '
                     'ProcSubset=pid of systemd hides it.',
                     BOOT_ID)
         return None
-    return Group(place, identity(view, names), lease)
+    place = find_place(view)
+    return Group(place or temporary_directory(), identity(view, names), lease,
+                 told=place is not None)
 
 
-@functools.cache  # each plugin inside oslo.middleware's class calls this
-def _say_that_no_place_is_known() -> None:
-    LOG.warning('Healthcheck: each process probes for itself, because there '
-                'is no directory to share a report in. Set [healthcheck]'
-                'state_path or [oslo_concurrency]lock_path to a local '
-                'directory that the service can write to, or [healthcheck]'
-                'sharing to process.')
+def temporary_directory() -> str:
+    """Where workers share if no place is told.
+
+    Not that of the module ``tempfile``, which may be the working directory.
+    """
+    return os.environ.get('TMPDIR') or '/tmp'
 
 
 def find_place(view: views.View) -> str | None:
-    """The directory in which workers share; None if none is known."""
+    """The directory in which the operator has workers share, if any."""
     runtime = os.environ.get('RUNTIME_DIRECTORY', '').partition(':')[0]
     locks = None
     # Services use $state_path there, and only they know its default.
@@ -112,6 +111,9 @@ def identity(view: views.View, names: Sequence[str]) -> str:
         digest.update(repr(parts).encode())
     # Monotonic times mean nothing on another host, or after a restart.
     add('host', clock_id())
+    if find_place(view) is None:
+        # Containers may have one /tmp, and each another network.
+        add('network', _namespace('net'))
     add('checks', *names)
     settings = view.healthcheck
     add('options', *((name, getattr(settings, name))
@@ -144,8 +146,15 @@ def clock_id() -> str:
     Each boot of a host has its own, and so has each time namespace:
     time_namespaces(7) shifts CLOCK_MONOTONIC by an offset.
     """
+    return f'{boot_id()} {_namespace("time")}'
+
+
+def _namespace(kind: str) -> str:
+    """Identifies a namespace of this process; empty if there is one for all.
+
+    For example ``time``, which came with Linux 5.6.
+    """
     try:
-        namespace = os.readlink('/proc/self/ns/time')
-    except OSError:  # Linux before 5.6 has one for all
-        namespace = ''
-    return f'{boot_id()} {namespace}'
+        return os.readlink(f'/proc/self/ns/{kind}')
+    except OSError:
+        return ''

@@ -51,7 +51,8 @@ class Sharing:
     def __init__(self, group: group_module.Group,
                  clock: Callable[[], int] = time.monotonic_ns) -> None:
         self._clock = clock
-        self.directory = statefiles.Directory(group.place)
+        self.directory = statefiles.Directory(group.place,
+                                              only_local=not group.told)
         self._identity = group.identity
         self._key = group.key
         self._election = election.Election(self.directory, self._key,

@@ -12,8 +12,10 @@ from collections.abc import Callable
 import errno
 import os
 import stat
+import time
 
 from healthcheck.host import ancestors
+from healthcheck.host import mounts
 
 _MAX_SIZE = 64 * 2 ** 20
 
@@ -57,12 +59,14 @@ class Directory:
     everything after that happens in the same one.
 
     :param parent: where it is made; must exist
+    :param only_local: whether to refuse a file system that may not be local
     """
 
-    def __init__(self, parent: str) -> None:
+    def __init__(self, parent: str, *, only_local: bool = False) -> None:
         # A directory for each user: services with different users may have
         # the same lock_path.
         self.path = os.path.join(parent, f'healthcheck-{os.geteuid()}')
+        self._only_local = only_local
         self._held: _Held | None = None
 
     @property
@@ -139,7 +143,7 @@ class Directory:
             try:
                 with open(descriptor, 'wb', closefd=False) as file:
                     file.write(data)
-                os.utime(descriptor, ns=(stamp, stamp))
+                set_stamp(descriptor, stamp)
                 version = _version(os.fstat(descriptor))
             finally:
                 os.close(descriptor)
@@ -207,7 +211,7 @@ class Directory:
         try:
             descriptor = self.open(name, os.O_WRONLY | os.O_CREAT)
             try:
-                os.utime(descriptor, ns=(stamp, stamp))
+                set_stamp(descriptor, stamp)
             finally:
                 os.close(descriptor)
         except OSError as exc:
@@ -254,6 +258,7 @@ class Directory:
         try:
             found = os.fstat(descriptor)
             self._judge(found)
+            self._judge_mount(descriptor)
             return _Held(descriptor, found, self._measure(descriptor))
         except BaseException:
             os.close(descriptor)
@@ -268,11 +273,19 @@ class Directory:
                            f'{stat.S_IMODE(found.st_mode):o}; it must be '
                            f'700)')
 
+    def _judge_mount(self, descriptor: int) -> None:
+        kind = mounts.kind(descriptor) if self._only_local else ''
+        if self._only_local and kind not in mounts.LOCAL:
+            raise Unusable(f'{self.path}: on a file system of type '
+                           f'{kind or "unknown"}, which may not be local; '
+                           f'choose another place, or this one, for '
+                           f'[healthcheck]state_path')
+
     def _measure(self, descriptor: int) -> int:
         """The resolution of file times, measured on the directory itself."""
         for _ in range(10):
             try:
-                os.utime(descriptor, ns=(_TRIAL, _TRIAL))
+                set_stamp(descriptor, _TRIAL)
                 kept = os.fstat(descriptor).st_mtime_ns
             except OSError:
                 # It is read-only. That is enough to follow a prober.
@@ -285,6 +298,17 @@ class Directory:
                        f'modification time that a file is given (it makes '
                        f'{_TRIAL} ns {kept}); choose another one for '
                        f'[healthcheck]state_path, preferably in memory')
+
+
+def set_stamp(descriptor: int, stamp: int) -> None:
+    """Set a file's modification time, in nanoseconds.
+
+    Its access time stays a time of day: programs that clean up temporary
+    directories go by that.
+
+    :raises OSError: if that is not possible
+    """
+    os.utime(descriptor, ns=(time.time_ns(), stamp))
 
 
 def _version(found: os.stat_result) -> tuple[int, int]:

@@ -13,7 +13,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from collections.abc import Generator
 from collections.abc import Iterator
+import os
 import pathlib
+import tempfile
 
 import pytest
 
@@ -64,6 +66,17 @@ def pytest_runtest_makereport(
         report.outcome = 'skipped'
         report.longrepr = (__file__, 0, f'Skipped: {what}: see {first}')
     return report
+
+
+@pytest.fixture(scope='session', autouse=True)
+def own_temporary_directory() -> Iterator[None]:
+    """Processes share there by default; tests share with no other run."""
+    # The module keeps this for the tests themselves.
+    with tempfile.TemporaryDirectory(dir=tempfile.gettempdir()) as made, (
+            pytest.MonkeyPatch.context()) as patch:
+        os.chmod(made, 0o1777)
+        patch.setenv('TMPDIR', made)
+        yield
 
 
 def _running(kind: Callable[[], process.Server]) -> Iterator[process.Server]:

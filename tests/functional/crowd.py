@@ -10,7 +10,6 @@ probe, so that a test sees who probes.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 import dataclasses
 import json
 import os
@@ -111,29 +110,33 @@ class Crowd:
     """Members that share a directory.
 
     :param size: how many there are to begin with
+    :param told: whether they are told which directory that is; else it is the
+        system's for temporary files
     :param options: of the section, besides those in OPTIONS
     """
 
-    def __init__(self, directory: pathlib.Path, size: int,
-                 **options: Any) -> None:
+    def __init__(self, directory: pathlib.Path, size: int, *,
+                 told: bool = True, **options: Any) -> None:
         self.directory = directory
         self.state = directory / 'state'
         self.state.mkdir(parents=True)
+        self.state.chmod(0o755 if told else 0o1777)
         self.answers: list[Answer] = []
         self.pids: set[int] = set()
         self._dead: set[int] = set()
         self._install(directory / 'site')
-        section: Mapping[str, str] = {
+        section = {
             key: str(value) for key, value in {
-                **OPTIONS, 'backends': 'witness', 'state_path': self.state,
-                **options}.items()}
+                **OPTIONS, 'backends': 'witness', **options}.items()}
+        section |= {'state_path': str(self.state)} if told else {}
         self._log = open(directory / 'log', 'wb')
         self._parent = subprocess.Popen(
             [sys.executable, '-m', 'tests.functional.crowd',
              json.dumps(section)], stdin=subprocess.PIPE,
             stdout=subprocess.PIPE, stderr=self._log, bufsize=0,
             env={**os.environ, 'CROWD': str(directory), 'PYTHONPATH':
-                 os.pathsep.join([*sys.path, str(directory / 'site')])})
+                 os.pathsep.join([*sys.path, str(directory / 'site')]),
+                 'TMPDIR': str(self.state)})
         self._reader = threading.Thread(target=self._read)
         self._reader.start()
         for _ in range(size):

@@ -74,7 +74,7 @@ class Service:
         settings = {**QUICK, **options}
         if conf is None:
             self.app = healthcheck.Healthcheck(self._below, {
-                'backends': ','.join(backends),
+                'backends': ','.join(backends), 'sharing': 'process',
                 **{key: str(value) for key, value in settings.items()}})
         else:
             self.app = healthcheck.Healthcheck(self._below, conf)

@@ -115,6 +115,90 @@ def test_files_of_another_release(crowd: Crowd) -> None:
 
 
 @pytest.fixture
+def untold(tmp_path: pathlib.Path) -> Iterator[Crowd]:
+    """Nobody has told them where to share."""
+    with crowd_module.Crowd(tmp_path / 'untold', 4, told=False) as crowd:
+        crowd.all_say('200 OK')
+        yield crowd
+
+
+def test_in_the_temporary_directory(untold: Crowd) -> None:
+    probers(untold, 1)
+    assert shared(untold).name == f'healthcheck-{os.geteuid()}'
+    assert shared(untold).stat().st_mode & 0o777 == 0o700
+    assert untold.files() == crowd_module.REMAINS
+    notices(untold)
+    remove(shared(untold), untold)
+    notices(untold)
+    probers(untold, 1)
+    assert 'cannot share' not in untold.log
+
+
+def clean(place: pathlib.Path, age: str) -> None:
+    """Have systemd remove what has not been used for that long."""
+    program = shutil.which('systemd-tmpfiles')
+    if program is None:
+        pytest.skip('systemd-tmpfiles is not installed')
+    rule = place.with_name('tmpfiles.conf')
+    rule.write_text(f'd {place} 1777 - - {age}\n')
+    subprocess.run([program, '--clean', rule], check=True)
+
+
+def test_cleaned_up_while_in_use(untold: Crowd) -> None:
+    """As /tmp is each day: what a prober uses is never old."""
+    lock, = shared(untold).glob('*.lock')
+    old = untold.state / 'old'
+    old.touch()
+    inode = lock.stat().st_ino
+    # Several times the interval: a report was written since.
+    age = 3.0
+    begun = time.monotonic()
+    while time.monotonic() < begun + 3 * age:
+        clean(untold.state, f'{age:g}s')
+        time.sleep(0.2)
+    assert not old.exists()
+    # It is the same one, and so is the prober.
+    assert lock.stat().st_ino == inode
+    # What tells the prober that somebody has asked is made when it is needed.
+    assert set(crowd_module.REMAINS) - set(untold.files()) <= {'ask'}
+    notices(untold)
+    probers(untold, 1)
+
+
+def test_cleaned_up_when_nobody_uses_it(untold: Crowd) -> None:
+    """And made again by those that come back."""
+    for pid in untold.pids:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        # The lock is held still, and says so.
+        servers.wait_until(
+            lambda: clean(untold.state, '1s') or (
+                untold.files() in ([], ['lock'])), 'all is cleaned up')
+    finally:
+        for pid in untold.pids:
+            os.kill(pid, signal.SIGCONT)
+    notices(untold)
+    probers(untold, 1)
+
+
+def test_somebody_has_taken_its_name(tmp_path: pathlib.Path) -> None:
+    """Each probes for itself, and says why, once."""
+    name = f'healthcheck-{os.geteuid()}'
+    if os.geteuid():
+        pytest.skip('another user can be had by root only')
+    with crowd_module.Crowd(tmp_path / 'crowd', 0, told=False) as crowd:
+        os.mkdir(crowd.state / name)
+        os.chown(crowd.state / name, NOBODY, NOBODY)
+        for _ in range(3):
+            crowd.spawn()
+        crowd.all_say('200 OK')
+        notices(crowd)
+        probers(crowd, 3)
+        assert crowd.log.count(f'{name}: belongs to user {NOBODY}') == 3
+        assert not list((crowd.state / name).iterdir())
+
+
+@pytest.fixture
 def coarse(tmp_path: pathlib.Path) -> Iterator[pathlib.Path]:
     """A file system that keeps whole seconds."""
     image, place = tmp_path / 'image', tmp_path / 'coarse'
@@ -257,6 +341,23 @@ def test_another_user_was_there_first(place: pathlib.Path) -> None:
     assert not as_another_user(lambda: path.mkdir(0o700))
     with pytest.raises(statefiles.Unusable, match=f'to user {NOBODY}'):
         victim(state).run()
+
+
+def test_a_network_of_its_own(tmp_path: pathlib.Path) -> None:
+    """It does not share by chance, only where it is told to."""
+    code = ('import sys; import healthcheck; print(healthcheck.Healthcheck('
+            'None, {"backends": "worker,database", "database_connection": '
+            '"sqlite:///x", "state_path": sys.argv[1]})._group.identity)')
+
+    def run(place: str, *prefix: str) -> str:
+        made = subprocess.run(
+            [*prefix, sys.executable, '-W', 'ignore', '-c', code, place],
+            capture_output=True, text=True)
+        if made.returncode and prefix:
+            pytest.skip(f'no network can be made: {made.stderr}')
+        return made.stdout
+    assert run(str(tmp_path)) == run(str(tmp_path), 'unshare', '--net')
+    assert run('') == run('') != run('', 'unshare', '--net')
 
 
 def test_a_time_namespace_of_its_own() -> None:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from collections.abc import Sequence
 import functools
 from importlib import metadata
+import itertools
 import pathlib
 import textwrap
 
@@ -27,6 +28,19 @@ def untouched_global_conf():
     for name, entry in cfg.CONF._groups.items():
         for opt in entry._opts.values():
             assert 'override' not in opt, (name, opt)
+
+
+_NUMBERS = itertools.count()
+
+
+@pytest.fixture(autouse=True)
+def own_temporary_directory(tmp_path_factory: pytest.TempPathFactory,
+                            monkeypatch: pytest.MonkeyPatch) -> None:
+    """Processes share there by default; no test shares with another one."""
+    # Not with mktemp(), which looks at all that it has made before.
+    made = tmp_path_factory.getbasetemp() / f'temporary-{next(_NUMBERS)}'
+    made.mkdir()
+    monkeypatch.setenv('TMPDIR', str(made))
 
 
 @pytest.fixture

@@ -500,15 +500,16 @@ def test_what_a_switch_says_is_taken_in(door, reason):
 def test_others_results_are_taken_in(plugin, door):
     plugin(foreign='tests.unit.stubs:Foreign')
     kept = stubs.Foreign.answer
+    section = {'backends': 'foreign', 'fall': '1', 'sharing': 'process'}
     try:
         for answer in (types.SimpleNamespace(available=False, reason=Lying(
                 'DOWN'), details=Raising()), half(), Raising()):
             stubs.Foreign.answer = answer
-            made = door(wsgi.below, {'backends': 'foreign', 'fall': '1'})
+            made = door(wsgi.below, section)
             assert wsgi.ask(made).text == 'PROBE ERROR'
         stubs.Foreign.answer = types.SimpleNamespace(
             available=False, reason='a\nb' * 10 ** 6, details='\ud800' * 10)
-        made = door(wsgi.below, {'backends': 'foreign', 'fall': '1'})
+        made = door(wsgi.below, section)
         assert wsgi.ask(made).text == 'FAILED'
     finally:
         stubs.Foreign.answer = kept

@@ -125,7 +125,7 @@ def test_each_process_has_its_own(scripted, door):
     """A fork after the first request, as no server announces it."""
     stubs.Scripted.pids = set()
     made = door(wsgi.below, {'backends': 'scripted', 'interval': '60',
-                             'ttl': '600'})
+                             'ttl': '600', 'sharing': 'process'})
     assert wsgi.ask(made).body == b'OK'
     read, write = os.pipe()
     child = os.fork()

@@ -12,6 +12,7 @@ import pytest
 import healthcheck
 from healthcheck.config import views
 from healthcheck.host import group as group_module
+from healthcheck.host import mounts
 from healthcheck.host import sharing
 from healthcheck.plugins import database
 from healthcheck.reports import report
@@ -278,17 +279,45 @@ def test_where(place, monkeypatch):
     assert place({'state_path': '/b'}, locks) == '/b'
 
 
-def test_no_place_is_logged_and_no_error(conf, caplog, monkeypatch):
+@pytest.fixture
+def group(conf, monkeypatch):
     monkeypatch.delenv('RUNTIME_DIRECTORY', raising=False)
-    group_module._say_that_no_place_is_known.cache_clear()
-    view = views.View(conf(''), {})
-    for name in ('database', 'message_queue'):
-        assert group_module.group_of(view, [name], 4.0) is None
-    assert caplog.text.count('state_path') == 1
-    caplog.clear()
-    view = views.View(conf(''), {'sharing': 'process', 'state_path': '/a'})
-    assert group_module.group_of(view, ['database'], 4.0) is None
+    return lambda **section: group_module.group_of(
+        views.View(conf(''), section), ['database'], 4.0)
+
+
+def test_a_place_that_nobody_has_told(group, caplog, monkeypatch):
+    monkeypatch.setenv('TMPDIR', '/var/tmp')
+    assert (group().place, group().told) == ('/var/tmp', False)
+    monkeypatch.delenv('TMPDIR')
+    assert (group().place, group().told) == ('/tmp', False)
+    told = group(state_path='/a')
+    assert (told.place, told.told) == ('/a', True)
+    assert group(sharing='process') is None
+    assert group(sharing='process', state_path='/a') is None
     assert not caplog.records
+
+
+def test_containers_with_another_network_do_not_meet_by_chance(
+        group, monkeypatch):
+    chance, told = group(), group(state_path='/a')
+    assert chance == group()
+    real = os.readlink
+    monkeypatch.setattr(os, 'readlink', lambda path: (
+        'net:[1]' if path.endswith('/net') else real(path)))
+    assert chance.identity != group().identity
+    assert told == group(state_path='/a')
+
+
+def test_a_place_that_nobody_has_told_has_to_be_local(group, monkeypatch,
+                                                      tmp_path):
+    monkeypatch.setattr(mounts, 'kind', lambda descriptor: 'nfs4')
+    monkeypatch.setenv('TMPDIR', str(tmp_path))
+    with pytest.raises(sharing.Unusable, match='of type nfs4'):
+        sharing.Sharing(group()).elect()
+    one = sharing.Sharing(group(state_path=str(tmp_path)))
+    assert one.elect()
+    one.resign()
 
 
 def test_a_host_that_cannot_be_told_from_others(conf, caplog, monkeypatch,

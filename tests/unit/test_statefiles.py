@@ -7,10 +7,12 @@ import os
 import pathlib
 import resource
 import stat
+import time
 
 import pytest
 
 from healthcheck.host import ancestors
+from healthcheck.host import mounts
 from healthcheck.host import statefiles
 
 
@@ -168,6 +170,41 @@ def test_one_that_was_made_again_is_used(directory, tmp_path, use):
     another.write('b', b'x', 1, 'b.tmp')
     getattr(directory, use)()
     assert directory.names() == ['b']
+
+
+def test_a_file_that_was_just_stamped_is_not_old(directory):
+    """Some clean up what nobody has read for days."""
+    before = time.time()
+    directory.write('a', b'x', 1, 'a.tmp')
+    directory.touch('b', 1)
+    for path in (here(directory), *here(directory).iterdir()):
+        assert path.stat().st_atime >= before - 1
+
+
+@pytest.mark.parametrize('kind', ['nfs4', 'fuse.sshfs', ''])
+def test_a_file_system_that_may_not_be_local(tmp_path, monkeypatch, kind):
+    monkeypatch.setattr(mounts, 'kind', lambda descriptor: kind)
+    why = refused(statefiles.Directory(str(tmp_path),
+                                       only_local=True).prepare)
+    assert f'of type {kind or "unknown"},' in why and 'state_path' in why
+    statefiles.Directory(str(tmp_path)).prepare()
+
+
+class Test_the_type_of_a_file_system:
+
+    @pytest.mark.parametrize('where', ['/proc', '/sys'])
+    def test_it_is_found(self, where):
+        descriptor = os.open(where, os.O_RDONLY)
+        try:
+            assert f'/{mounts.kind(descriptor)}' in (where, f'{where}fs')
+        finally:
+            os.close(descriptor)
+
+    def test_where_nothing_says_it(self):
+        assert mounts.kind(-1) == ''
+
+    def test_the_usual_one_is_local(self, tmp_path):
+        statefiles.Directory(str(tmp_path), only_local=True).prepare()
 
 
 NOBODY = 65534

@@ -54,6 +54,7 @@ class Agent(process.Server):
 
     def environment(self) -> dict[str, str]:
         given = {'PYTHONPATH': f'{self._site}:{ROOT}',
+                 'TMPDIR': str(self.directory),
                  'PYTHONDONTWRITEBYTECODE': '1',
                  'NOTIFY_SOCKET': str(self._path)}
         if self._watchdog:

@@ -72,6 +72,7 @@ class WSGIServer(process.Server):
 
     def environment(self) -> dict[str, str]:
         return {'PYTHONPATH': f'{self.directory}:{ROOT}',
+                'TMPDIR': str(self.directory),
                 'PYTHONUNBUFFERED': '1', 'PYTHONDONTWRITEBYTECODE': '1'}
 
     def ready(self) -> bool:
