@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from concurrent import futures
 import contextlib
 import datetime
+import http.server
 import itertools
 import json
 import os
@@ -231,6 +232,40 @@ def _timed(gated: Gated, token: str) -> tuple[int, float]:
     if seconds > 1:
         seconds -= stalls.of_this_process().seconds(began)
     return status, seconds
+
+
+class _Elsewhere(http.server.BaseHTTPRequestHandler):
+    """A proxy that does not know where Keystone is."""
+
+    def do_GET(self) -> None:
+        self.send_error(404)
+
+    do_POST = do_GET  # noqa: N815
+
+    def log_message(self, *args: Any) -> None:
+        pass
+
+
+@pytest.mark.parametrize('seen_before', [False, True])
+def test_something_else_answers_for_keystone(keystone, gated, log,
+                                             seen_before):
+    known, other = (keystone.token('admin', project='admin')
+                    for _ in range(2))
+    if seen_before:
+        assert gated.ask('detail', known) == 200
+    keystone.stop()
+    with http.server.ThreadingHTTPServer(
+            (keystone.host, keystone.port), _Elsewhere) as elsewhere:
+        threading.Thread(target=elsewhere.serve_forever).start()
+        try:
+            page = gated.page('detail', other, **FORGED)
+        finally:
+            elsewhere.shutdown()
+    assert page.status == '503 Service Unavailable'
+    assert b'cannot be reached' in page.body[0]
+    if seen_before:
+        assert gated.ask('detail', known) == 200
+    assert gated.ask('detail') == 401
 
 
 @pytest.mark.parametrize('fault, seen_before', [

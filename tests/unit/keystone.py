@@ -44,6 +44,7 @@ class Keystone:
     """
 
     def __init__(self, mocker: requests_mock.Mocker) -> None:
+        self._mocker = mocker
         self.asked: list[str] = []
         self.away: Exception | None = None
         self.status = 200
@@ -70,6 +71,14 @@ class Keystone:
 
     def revoke(self, token: str) -> None:
         del self._tokens[token]
+
+    def replace(self, **answer: Any) -> None:
+        """Have something else answer from now on.
+
+        :param answer: as ``requests_mock`` takes it
+        """
+        self._mocker.register_uri(requests_mock.ANY, requests_mock.ANY,
+                                  **answer)
 
     def _guarded(self, answer: Callable[[Any, Any], Any],
                  ) -> Callable[[Any, Any], Any]:

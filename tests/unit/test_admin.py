@@ -98,6 +98,13 @@ def test_a_node_that_is_out(app, kind, status):
     assert 'db.example refused' in answer.text
 
 
+def test_the_first_request_waits_for_the_first_report(app):
+    """The page would say that the node is out."""
+    threading.Timer(0.05, stubs.Hanging.release.set).start()
+    answer = wsgi.ask(app(backends='hanging'), DETAIL)
+    assert (answer.json['status'], answer.json['reason']) == ('pass', 'OK')
+
+
 def test_before_the_first_report(app):
     answer = wsgi.ask(app(backends='hanging', startup_wait='0'), DETAIL)
     assert answer.status == 200

@@ -372,6 +372,26 @@ def test_keystone_away(keystone, make, clock, fault):
     assert _ask(made) == 401
 
 
+@pytest.mark.parametrize('answer', [
+    {'text': '<html>404 Not Found</html>'}, {'text': ''},
+    {'text': 'default backend - 404'}, {'json': ['error']},
+    {'json': {'error': 'not found'}}, {'json': 404},
+    {'json': {'itemNotFound': {'code': 404, 'message': 'no such thing'}}}])
+@pytest.mark.parametrize('forged', [{}, {'HTTP_X_IDENTITY_STATUS': 'Invalid'}])
+def test_something_else_answers_for_keystone(keystone, make, answer, forged,
+                                             log):
+    """A proxy without a Keystone knows no token, and that is no word on it."""
+    made = make()
+    known, other = keystone.token('admin'), keystone.token('admin')
+    assert _ask(made, 'detail', known) == 200
+    keystone.replace(status_code=404, **answer)
+    assert _ask(made, 'detail', other, **forged) == 503
+    assert _ask(made, 'detail', known) == 200
+    assert _ask(made) == 401
+    assert 'NotKeystoneError: 404 is not from Keystone' in '\n'.join(log)
+    assert other not in '\n'.join(log)
+
+
 @pytest.mark.parametrize('fault', [fake.REFUSED, fake.SILENT, 500])
 def test_keystone_away_from_the_start(keystone, make, clock, fault):
     made = make()
@@ -458,14 +478,14 @@ class SlowAuthToken:
 @pytest.fixture
 def slow(monkeypatch):
     made = SlowAuthToken()
-    monkeypatch.setattr('keystonemiddleware.auth_token.AuthProtocol',
+    monkeypatch.setattr('healthcheck.admin.auth.tokens._AuthToken',
                         lambda app, conf: made)
     return made
 
 
 def test_who_is_let_through_without_proof_is_nobody(make, monkeypatch):
     """Should auth_token ever learn another way to put off its decision."""
-    monkeypatch.setattr('keystonemiddleware.auth_token.AuthProtocol',
+    monkeypatch.setattr('healthcheck.admin.auth.tokens._AuthToken',
                         lambda app, conf: app)
     assert _ask(make(), 'detail', 'token', **{
         'keystone.token_info': {}, 'HTTP_X_IDENTITY_STATUS': 'Confirmed',

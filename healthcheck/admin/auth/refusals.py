@@ -50,8 +50,10 @@ NOT_FOUND = Refusal(http.HTTPStatus.NOT_FOUND, 'Not Found')
 FORBIDDEN = Refusal(http.HTTPStatus.FORBIDDEN,
                     'You have no right to see this page.')
 BUSY = _not_now('Too many tokens are being checked. Try again.', 1)
-AWAY = _not_now('Tokens cannot be checked: the identity service cannot be '
-                'reached, or gives no usable answer.', 5)
+AWAY = _not_now('No token can be checked: the identity service cannot be '
+                'reached. See the log or the readiness page, also on the '
+                "agent's UNIX socket, or ask from an address in "
+                'detail_source_ranges.', 5)
 NO_POLICY = _not_now('The policy cannot be read: see the log.', 5)
 
 

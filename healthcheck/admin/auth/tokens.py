@@ -93,7 +93,7 @@ class Tokens:
         for group, options in auth_token.list_opts():
             conf.register_opts(options, group=group)
         section = conf.keystone_authtoken
-        self._auth_token = auth_token.AuthProtocol(_vouched_for, {
+        self._auth_token = _AuthToken(_vouched_for, {
             'oslo_config_config': conf,
             # The service may set it for itself. Here it would make a Keystone
             # that is down look like a bad token.
@@ -204,6 +204,40 @@ class Tokens:
         if told != [_VOUCHED_FOR] or 'keystone.token_info' not in request:
             return refusals.AWAY
         return _identity(request['keystone.token_auth'].user)
+
+
+class NotKeystoneError(Exception):
+    """Something else has answered in Keystone's place."""
+
+
+class _AuthToken(auth_token.AuthProtocol):
+    """``auth_token`` that does not take any 404 for Keystone's word.
+
+    Keystone says 404 of a token that it does not know. So does a proxy that
+    has no Keystone behind it, of every token.
+    """
+
+    def fetch_token(self, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return super().fetch_token(*args, **kwargs)
+        except auth_token.InvalidToken as exc:
+            # That of keystoneauth's exception, which has led to this one.
+            response = getattr(exc.__context__, 'response', None)
+            if response is None or _is_keystones(response):
+                raise
+            raise NotKeystoneError(
+                f'{response.status_code} is not from Keystone') from None
+
+
+def _is_keystones(response: Any) -> bool:
+    """Whether an error has the form of Keystone's API.
+
+    :param response: of ``requests``
+    """
+    try:
+        return isinstance(response.json()['error'], dict)
+    except (ValueError, LookupError, TypeError):
+        return False
 
 
 _VOUCHED_FOR = '204 No Content'
