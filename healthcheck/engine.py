@@ -175,7 +175,7 @@ class Engine:
             self._look()
         shown = self._board.pages(state)
         if shown.unknown and self.started and self._threads.stalled():
-            return self._board.without(NOT_RUNNING)
+            return self._board.without(NOT_RUNNING, state)
         return shown
 
     @property

@@ -57,6 +57,8 @@ class Pages:
 
     :param names: the configured checks, in the order of their lines
     :param switched: the verdicts of the file switches
+    :param out: what takes the node out on purpose; it counts for readiness
+        alone, and cannot be excluded
     :param now: when the reports are judged, in monotonic seconds
     :param reason: the line while there is no report
     :ivar verdicts: on each check; empty before there is a report
@@ -65,12 +67,14 @@ class Pages:
     """
 
     def __init__(self, names: Sequence[str], reports: Reports,
-                 switched: Mapping[str, report.Verdict], *,
+                 switched: Mapping[str, report.Verdict],
+                 out: Sequence[report.Verdict] = (), *,
                  state: switches.State, detailed: bool,
                  now: float, time: float,
                  reason: str = report.STARTING) -> None:
         self.reports = reports
         self.state = state
+        self._out = out
         self._detailed = detailed
         self._time = time
         checks = reports.checks
@@ -80,15 +84,18 @@ class Pages:
                                if c.stale_at > now), default=math.inf)
         if checks is None:
             self.verdicts: list[report.Verdict] = []
-            self.ready = render.Rendering(
+            nothing = render.Rendering(
                 [], report.Status.FAIL, notes=[reason], detailed=detailed,
                 time=time)
-            self.checks = dict.fromkeys(names, self.ready)
+            self.ready = render.Rendering(
+                out, report.Status.FAIL, notes=[reason], detailed=detailed,
+                time=time) if out else nothing
+            self.checks = dict.fromkeys(names, nothing)
         else:
             verdicts = dict(switched)
             verdicts.update((c.name, c.verdict(now)) for c in checks)
             self.verdicts = [verdicts[name] for name in names]
-            self.ready = self._view(self.verdicts)
+            self.ready = self._view([*self.verdicts, *out])
             self.checks = {v.name: self._alone(v) for v in self.verdicts}
         # cachetools, for its bound: callers may send any number of values.
         self._excluding: cachetools.LRUCache[
@@ -119,8 +126,8 @@ class Pages:
 
     def _without(self, excluded: frozenset[str],
                  notes: Sequence[str] = ()) -> render.Rendering:
-        return self._view([v for v in self.verdicts
-                           if v.name not in excluded], notes)
+        return self._view([*(v for v in self.verdicts
+                             if v.name not in excluded), *self._out], notes)
 
     def _alone(self, verdict: report.Verdict) -> render.Rendering:
         # A caller of one check wants its own status, critical or not.
@@ -201,14 +208,15 @@ class Board:
             self._remade[state] = remade
         return remade
 
-    def without(self, reason: str) -> Pages:
+    def without(self, reason: str, state: switches.State) -> Pages:
         """Pages that only say why there is no report."""
-        return Pages(self._names, _NOTHING, {}, state=(), reason=reason,
-                     detailed=self._detailed, now=self._clock(),
-                     time=self._wall_clock())
+        return Pages(self._names, _NOTHING, {}, self._switches.out(state),
+                     state=state, reason=reason, detailed=self._detailed,
+                     now=self._clock(), time=self._wall_clock())
 
     def _make(self, state: switches.State) -> Pages:
         return Pages(self._names, self.reports,
                      self._switches.verdicts(state),
-                     state=state, detailed=self._detailed,
-                     now=self._clock(), time=self._wall_clock())
+                     self._switches.out(state), state=state,
+                     detailed=self._detailed, now=self._clock(),
+                     time=self._wall_clock())

@@ -2,10 +2,11 @@
 
 """Checks that are read on each request, because they must act at once.
 
-These are the file switches that drain a node, and what a wrapper of the door
-adds. The file switches have the names, options and reasons of
-oslo.middleware's file plugins. Those plugins themselves cannot be called on
-each request: each call logs, and reads the configuration.
+These are the file switches that drain a node, what a wrapper of the door
+adds, and whether an operator has drained the node. The file switches have the
+names, options and reasons of oslo.middleware's file plugins. Those plugins
+themselves cannot be called on each request: each call logs, and reads the
+configuration.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from oslo_log import log as logging
 
 from healthcheck.config import settings as settings_module
 from healthcheck.probing import guard
+from healthcheck.reports import drain
 from healthcheck.reports import report
 
 if TYPE_CHECKING:
@@ -101,7 +103,12 @@ KINDS: dict[str, Callable[[Settings, list[str]], Switch]] = {
 }
 
 State = tuple[str, ...]
-"""The reason of each switch, in the order of ``Switches.names``."""
+"""The reason of each switch, in the order of ``Switches.names``. One more
+reason stands behind these while the node is out on purpose."""
+
+
+def _not_out() -> str:
+    return ''
 
 
 class Switches:
@@ -112,13 +119,17 @@ class Switches:
     :param problems: gets a line for each mistake
     :param more: further ones, by name, which is also the label of their
         reasons
+    :param out: returns why the node is out on purpose, whatever its checks
+        say; empty if it is not. Called with each request.
     :ivar unthrown: the state in which all of them say ``OK``
     """
 
     def __init__(self, names: Sequence[str], settings: Settings,
                  problems: list[str],
-                 more: Mapping[str, Switch] | None = None) -> None:
+                 more: Mapping[str, Switch] | None = None,
+                 out: Callable[[], str] = _not_out) -> None:
         more = more or {}
+        self._out = out
         self.names = (*names, *more)
         self._labels = {name: name.upper() for name in more}
         self._noncritical = frozenset(settings.noncritical)
@@ -139,15 +150,16 @@ class Switches:
 
         A change is logged once for each port that has a switch of its own.
         """
+        out = self._out()
         if not self._switches:
-            return ()
+            return (out,) if out else ()
         state = tuple([switch(environ) for switch in self._switches])
         port = environ.get('SERVER_PORT', _OTHERS)
         if port not in self._last:
             port = _OTHERS
         if state != self._last[port]:
             self._log_change(port, state)
-        return state
+        return (*state, out) if out else state
 
     def verdicts(self, state: State) -> dict[str, report.Verdict]:
         return {name: report.Verdict.of(
@@ -156,6 +168,11 @@ class Switches:
             label=self._labels.get(name, ''),
             critical=name not in self._noncritical)
             for name, reason in zip(self.names, state)}
+
+    def out(self, state: State) -> list[report.Verdict]:
+        """What takes the node out on purpose; no check can undo it."""
+        return [report.Verdict.of(drain.NAME, report.Status.FAIL, reason)
+                for reason in state[len(self.names):]]
 
     def _log_change(self, port: str, state: State) -> None:
         before, self._last[port] = self._last[port], state

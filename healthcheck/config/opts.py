@@ -18,6 +18,9 @@ GROUP = 'healthcheck'
 NONCRITICAL = ['services', 'worker']
 """The checks that warn by default."""
 
+DRAIN_PATH = '/run/openstack-healthcheck/drain'
+"""Drains all services of a host."""
+
 _PATH_OPT = cfg.StrOpt(
     'path',
     default='/healthcheck',
@@ -108,6 +111,17 @@ SHARING_OPTS = [
              'preferably in memory. Default: [oslo_concurrency]lock_path of '
              'the service, else $RUNTIME_DIRECTORY, which systemd sets, else '
              '$TMPDIR, else /tmp.'),
+]
+
+DRAIN_OPTS = [
+    cfg.StrOpt(
+        'drain_path',
+        default=DRAIN_PATH,
+        help='File that drains all services of the host, which "healthcheck '
+             'drain" writes. Workers only read it. It must belong to root or '
+             'to the user of the service, and only they may be able to write '
+             'it or to replace it. Empty: only the drain of the service '
+             'itself counts.'),
 ]
 
 DATABASE_OPTS = [
@@ -237,7 +251,8 @@ _THEIRS = [*oslo_opts.HEALTHCHECK_OPTS, *oslo_opts.DISABLE_BY_FILE_OPTS,
 
 NOT_PROBED = frozenset(
     ['path', 'startup_wait']
-    + [opt.dest for opt in (*_THEIRS, *SHARING_OPTS, *ACCESS_OPTS,
+    + [opt.dest for opt in (*_THEIRS, *SHARING_OPTS, *DRAIN_OPTS,
+                            *ACCESS_OPTS,
                             *WORKER_OPTS) if opt.dest != 'backends'])
 """Options that a process reads only for itself: how and to whom it answers,
 which files switch it, and what is wrong with it. Processes may share a prober
@@ -253,7 +268,7 @@ def _own_opts() -> list[cfg.Opt]:
     # oslo.middleware before 7.0 defines "path" itself.
     taken = {opt.dest for opt in oslo_opts.HEALTHCHECK_OPTS}
     return [opt for opt in (_PATH_OPT, *PROBE_OPTS, *SHARING_OPTS,
-                            *DATABASE_OPTS,
+                            *DRAIN_OPTS, *DATABASE_OPTS,
                             *MESSAGE_QUEUE_OPTS, *CELLS_OPTS,
                             *SERVICES_OPTS, *ACCESS_OPTS,
                             *LISTENER_OPTS,

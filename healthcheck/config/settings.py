@@ -44,6 +44,8 @@ class Settings:
     sharing: str
     state_path: str | None
 
+    drain_path: str
+
     database_connection: str | None = dataclasses.field(repr=False)
     database_read_only_ok: bool
     database_galera_donor_ok: bool

@@ -9,7 +9,8 @@ import os
 import stat
 
 
-def weakness(directory: str) -> str:
+def weakness(directory: str,
+             option: str = '[healthcheck]state_path') -> str:
     """Why others could replace a directory; empty if they could not.
 
     Anybody who can rename part of the path can make it lead elsewhere. That
@@ -17,6 +18,7 @@ def weakness(directory: str) -> str:
     everybody who can write to a directory that is not sticky. In a sticky
     one, only the owner of an entry can rename it (unlink(2), EPERM).
 
+    :param option: names the directory, for the text
     :raises OSError: if there is no such directory
     """
     os.stat(directory)  # a link to itself raises here
@@ -27,15 +29,14 @@ def weakness(directory: str) -> str:
         mode = stat.S_IMODE(found.st_mode)
         if found.st_uid not in trusted:
             return (f'user {found.st_uid} can replace it, as the owner of '
-                    f'{path}; choose another place for '
-                    f'[healthcheck]state_path')
+                    f'{path}; choose another place for {option}')
         if stat.S_ISLNK(found.st_mode):
             continue
         if mode & (stat.S_IWGRP | stat.S_IWOTH) and not mode & stat.S_ISVTX:
             return (f'others can replace it, as they can write to {path} '
                     f'(mode {mode:o}); take that right from them, make it '
                     f'sticky (chmod +t), or choose another place for '
-                    f'[healthcheck]state_path')
+                    f'{option}')
     return ''
 
 

@@ -9,6 +9,7 @@ nothing can replace the directory after it has been checked.
 from __future__ import annotations
 
 from collections.abc import Callable
+import contextlib
 import errno
 import os
 import stat
@@ -31,6 +32,40 @@ _TRIAL = 999_987_654_321
 
 class Unusable(Exception):
     """Nothing can be shared there. The text says why, for the log."""
+
+
+def replace(directory: int, name: str, data: bytes, stamp: int, through: str,
+            *, mode: int = 0o600, durable: bool = False) -> os.stat_result:
+    """Replace a file whole, so no reader ever sees half of it.
+
+    :param directory: a descriptor of its directory
+    :param stamp: its modification time, in nanoseconds
+    :param through: its name until it is complete
+    :param durable: whether a loss of power may not undo it
+    :returns: its status
+    :raises OSError: if that is not possible, and nothing is changed
+    """
+    try:
+        descriptor = os.open(
+            through, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW
+            | os.O_CLOEXEC, 0o600, dir_fd=directory)
+        try:
+            with open(descriptor, 'wb', closefd=False) as file:
+                file.write(data)
+            if mode != 0o600:
+                os.fchmod(descriptor, mode)
+            set_stamp(descriptor, stamp)
+            if durable:
+                os.fsync(descriptor)
+            found = os.fstat(descriptor)
+        finally:
+            os.close(descriptor)
+        os.rename(through, name, src_dir_fd=directory, dst_dir_fd=directory)
+    except OSError:
+        with contextlib.suppress(OSError):
+            os.unlink(through, dir_fd=directory)
+        raise
+    return found
 
 
 class _Held:
@@ -138,21 +173,10 @@ class Directory:
         """
         held = self._at()
         try:
-            descriptor = self.open(through,
-                                   os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-            try:
-                with open(descriptor, 'wb', closefd=False) as file:
-                    file.write(data)
-                set_stamp(descriptor, stamp)
-                version = _version(os.fstat(descriptor))
-            finally:
-                os.close(descriptor)
-            os.rename(through, name, src_dir_fd=held.descriptor,
-                      dst_dir_fd=held.descriptor)
+            return _version(replace(held.descriptor, name, data, stamp,
+                                    through))
         except OSError as exc:
-            self.remove(through)
             raise Unusable(f'{self.join(name)}: {exc.strerror}') from None
-        return version
 
     def read(self, name: str) -> tuple[bytes, int] | None:
         """(content, stamp); None if there is no such file.

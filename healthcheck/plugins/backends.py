@@ -12,12 +12,14 @@ from healthcheck.config import entrypoints
 from healthcheck.config import opts
 from healthcheck.config import views
 from healthcheck import exceptions
+from healthcheck.host import drains as drains_module
 from healthcheck.plugins import base
 from healthcheck.plugins import foreign
 from healthcheck.probing import check as check_module
+from healthcheck.reports import drain
 
 NAMESPACE = 'oslo.middleware.healthcheck'
-RESERVED = ('live', 'ready', 'detail', 'refresh', 'metrics')
+RESERVED = ('live', 'ready', 'detail', 'refresh', 'metrics', drain.NAME)
 _EXCLUSIVE = {'disable_by_file', 'enable_by_files'}
 
 
@@ -32,6 +34,7 @@ class Backends:
     :ivar names: the checks in their order, repeated ones included
     :ivar foreign: whether any of them comes from others
     :ivar probed: whether there are checks that workers can share
+    :ivar drains: what an operator has drained
     """
 
     def __init__(self, view: views.View,
@@ -40,10 +43,11 @@ class Backends:
         self.names = [name.strip() for name in view.settings.backends
                       if name.strip()]
         self._check_names(more or {})
+        self.drains = drains_module.of(view)
         self.switches = switches.Switches(
             [name for name in dict.fromkeys(self.names)
              if name in switches.KINDS], view.settings, view.problems,
-            more)
+            more, self.drains.reason)
         self._plugins = entrypoints.load(
             NAMESPACE, 'backends', 'plugin',
             [name for name in dict.fromkeys(self.names)

@@ -32,6 +32,7 @@ from healthcheck.probing import intake
 from healthcheck.probing import policy as policy_module
 from healthcheck.probing import state
 from healthcheck.reports import advice
+from healthcheck.reports import drain
 from healthcheck.reports import report
 from healthcheck.serving import wrapper
 from healthcheck.targets import broker_replies
@@ -46,9 +47,10 @@ DOCS = ROOT / 'doc' / 'source'
 EXAMPLES = DOCS / 'examples'
 REASONS = ROOT / 'healthcheck' / 'reports' / 'reasons.csv'
 
-WITH_REASONS = (base, broker_replies, cells, dialects, engine, failures,
-                foreign, guard, intake, mysql_faults, queue_target, report,
-                services, services_rules, state, switches, worker, wrapper)
+WITH_REASONS = (base, broker_replies, cells, dialects, drain, engine,
+                failures, foreign, guard, intake, mysql_faults, queue_target,
+                report, services, services_rules, state, switches, worker,
+                wrapper)
 
 
 def _read(path: pathlib.Path) -> str:

@@ -246,7 +246,7 @@ def test_the_place_that_wins_decides(site, data):
 def test_what_each_process_reads_for_itself_does_not_count(site, name):
     opt = {opt.dest: opt for opt in opts.all_opts()}[name]
     value = {'path': '/other', 'state_path': '/elsewhere', 'sharing': 'host',
-             'allowed_source_ranges': '10.0.0.0/8',
+             'drain_path': '/run/drain', 'allowed_source_ranges': '10.0.0.0/8',
              'detail_source_ranges': '10.0.0.0/8',
              'metrics_source_ranges': '10.0.0.0/8'}.get(
         name) or values(opt)[0]

@@ -1,0 +1,250 @@
+# SPDX-License-Identifier: Apache-2.0
+
+"""A drain as a file, which all workers read and nobody else can forge.
+
+The file is replaced whole and its modification time is new each time. So a
+reader sees one drain or another, and a request only needs the file's status.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import secrets
+import stat
+import time
+
+from oslo_log import log as logging
+
+from healthcheck.host import ancestors
+from healthcheck.host import drainrecord
+from healthcheck.host import statefiles
+from healthcheck.reports import drain
+
+LOG = logging.getLogger(__name__)
+
+Record = drainrecord.Record
+Unusable = statefiles.Unusable
+
+# Longer than any that is written.
+_MAX_SIZE = 8192
+
+# Seconds after which a file that was not completed never will be.
+_LEFT_BEHIND = 60.0
+
+_WHOSE = {drain.SERVICE: 'this service', drain.HOST: 'all of this host'}
+
+_OPTIONS = {drain.SERVICE: '[healthcheck]state_path',
+            drain.HOST: '[healthcheck]drain_path'}
+
+_Version = tuple[int, ...]
+
+
+class DrainFile:
+    """The file of one drain.
+
+    :param path: of the file
+    :param scope: who is drained by it, ``service`` or ``host``
+    """
+
+    def __init__(self, path: str, scope: str,
+                 clocks: drainrecord.Clocks = drainrecord.Clocks()) -> None:
+        self.path = path
+        self._scope = scope
+        self._clocks = clocks
+        # One reference, so threads see both or neither.
+        self._seen: tuple[_Version | None, Record | None] = (None, None)
+        self._told: drain.Drain | None = None
+        self._said = ''
+
+    def look(self) -> drain.Drain | None:
+        """The drain that holds now. It costs one system call.
+
+        It opens the file only when that has changed. A change is logged.
+        """
+        version: _Version | None = None
+        try:
+            version = _version(os.stat(self.path, follow_symlinks=False))
+        except (FileNotFoundError, NotADirectoryError):
+            pass
+        except OSError as exc:
+            self._say(f'cannot be looked at: {exc.strerror}')
+        seen, record = self._seen
+        if version != seen:
+            version, record = (None, None) if version is None else (
+                self._open())
+        found = None
+        if record is not None:
+            left = record.left(self._clocks)
+            if record.holds(left):
+                found = record.shown(self._scope)
+            elif left <= 0:
+                # For good: no later step of a clock brings it back.
+                record = None
+        self._seen = version, record
+        if found != self._told:
+            self._tell(found)
+        return found
+
+    def read(self) -> drain.Drain | None:
+        """The drain that holds now, for an operator.
+
+        Unlike :meth:`look` it accepts any writer: an operator may be another
+        user than the service.
+        """
+        try:
+            descriptor = self._descriptor()
+        except OSError:
+            return None
+        try:
+            record = self._load(descriptor)
+        finally:
+            os.close(descriptor)
+        return (record.shown(self._scope)
+                if record.holds(record.left(self._clocks)) else None)
+
+    def begin(self, reason: str, by: str,
+              seconds: float | None = None) -> drain.Drain:
+        """Begin a drain, in place of the last one.
+
+        :param reason: cut, and made one line
+        :param by: who begins it
+        :param seconds: until it ends by itself; None: it does not
+        :raises Unusable: if the file cannot be written
+        """
+        record = Record.begun(reason, by, seconds, self._clocks)
+        above, name = os.path.split(self.path)
+        try:
+            directory = os.open(above, os.O_RDONLY | os.O_DIRECTORY
+                                | os.O_CLOEXEC)
+            try:
+                _remove_left_behind(directory, name)
+                statefiles.replace(
+                    directory, name, record.dump(), time.time_ns(),
+                    f'{name}.{secrets.token_hex(8)}.tmp',
+                    # Services of several users read it.
+                    mode=0o644, durable=True)
+            finally:
+                os.close(directory)
+        except OSError as exc:
+            raise self._unusable(exc) from None
+        return record.shown(self._scope)
+
+    def end(self) -> bool:
+        """End it; False if there is none.
+
+        :raises Unusable: if the file cannot be removed
+        """
+        try:
+            os.unlink(self.path)
+        except FileNotFoundError:
+            return False
+        except OSError as exc:
+            raise self._unusable(exc) from None
+        return True
+
+    def _open(self) -> tuple[_Version | None, Record | None]:
+        """(version, content) of the file as it is now."""
+        try:
+            descriptor = self._descriptor()
+        except OSError as exc:
+            return self._cannot_open(exc)
+        try:
+            found = os.fstat(descriptor)
+            return _version(found), (self._load(descriptor)
+                                     if self._trusts(found) else None)
+        finally:
+            os.close(descriptor)
+
+    def _cannot_open(self, exc: OSError) -> tuple[_Version | None,
+                                                  Record | None]:
+        try:
+            found = os.stat(self.path, follow_symlinks=False)
+        except OSError:
+            return None, None
+        if not self._trusts(found):
+            return _version(found), None
+        self._say(f'drains, but cannot be read: {exc.strerror}')
+        return _version(found), Record.unknown(found.st_mtime)
+
+    def _descriptor(self) -> int:
+        return os.open(self.path, os.O_RDONLY | os.O_NOFOLLOW
+                       | os.O_NONBLOCK | os.O_CLOEXEC)
+
+    def _load(self, descriptor: int) -> Record:
+        """What a file holds.
+
+        One that is no drain was still meant as one: somebody wants this node
+        out. So it drains, without a reason and without an end.
+        """
+        try:
+            return Record.load(os.read(descriptor, _MAX_SIZE))
+        except (OSError, ValueError):
+            self._say('drains, but holds no drain of this release: it has no '
+                      'end, and "healthcheck resume" removes it')
+            return Record.unknown(os.fstat(descriptor).st_mtime)
+
+    def _trusts(self, found: os.stat_result) -> bool:
+        """Whether only root and this user can have written the file."""
+        problem = self._problem(found)
+        if problem:
+            self._say(f'is ignored: {problem}')
+        return not problem
+
+    def _problem(self, found: os.stat_result) -> str:
+        if not stat.S_ISREG(found.st_mode):
+            return 'not a regular file'
+        if found.st_uid not in (0, os.geteuid()):
+            return (f'it belongs to user {found.st_uid} (allowed: root and '
+                    f'{os.geteuid()})')
+        if found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+            return (f'others can write to it (mode '
+                    f'{stat.S_IMODE(found.st_mode):o}); run chmod go-w')
+        try:
+            return ancestors.weakness(os.path.dirname(self.path),
+                                      _OPTIONS[self._scope])
+        except OSError as exc:
+            return str(exc.strerror)
+
+    def _tell(self, found: drain.Drain | None) -> None:
+        before, self._told = self._told, found
+        of = found or before
+        if of is None:  # another thread was faster
+            return
+        LOG.warning(
+            'Healthcheck drain of %(whose)s %(what)s, by %(by)s: %(reason)s '
+            '(%(path)s)', {
+                'whose': _WHOSE[self._scope], 'path': self.path,
+                'what': 'has ended' if found is None else
+                'begins, without an end' if of.until is None else
+                time.strftime('begins, until %Y-%m-%d %H:%M:%S UTC',
+                              time.gmtime(of.until)),
+                'by': of.by or 'somebody',
+                'reason': of.reason or 'no reason given'})
+
+    def _say(self, what: str) -> None:
+        if what != self._said:
+            self._said = what
+            LOG.warning('Healthcheck: %s %s', self.path, what)
+
+    def _unusable(self, exc: OSError) -> Unusable:
+        return Unusable(f'{self.path}: {exc.strerror}')
+
+
+def _version(found: os.stat_result) -> _Version:
+    return (found.st_mtime_ns, found.st_ctime_ns, found.st_ino,
+            found.st_size)
+
+
+def _remove_left_behind(directory: int, name: str) -> None:
+    """Remove what killed writers have left.
+
+    :raises OSError: if the directory cannot be read
+    """
+    pattern = re.compile(re.escape(name) + r'\.[0-9a-f]{16}\.tmp')
+    for each in filter(pattern.fullmatch, os.listdir(directory)):
+        with contextlib.suppress(OSError):
+            found = os.stat(each, dir_fd=directory, follow_symlinks=False)
+            if time.time() - found.st_mtime > _LEFT_BEHIND:
+                os.unlink(each, dir_fd=directory)
