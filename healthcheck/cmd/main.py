@@ -37,6 +37,9 @@ COMMANDS = {
     'probe': Command('probe', "run a service's checks from here, now"),
     'status': Command('status', 'read what nodes say of themselves'),
     'config': Command('config', 'check and explain a configuration'),
+    'drain': Command('drain', 'take a service or this host out of the '
+                              'balancer'),
+    'resume': Command('drain', 'end a drain', 'resume'),
     'agent': Command('agent', 'probe for a service, in a process of its own'),
     'demo': Command('demo', 'a small API with a health check, to try things '
                             'out'),
@@ -49,6 +52,7 @@ examples:
   healthcheck probe --project nova
   healthcheck status http://node1:8774/healthcheck
   healthcheck config check --project nova --inter 2s --fall 3
+  healthcheck drain --for 30m --reason "kernel upgrade"
 
 "healthcheck COMMAND --help" has more.
 
