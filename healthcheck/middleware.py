@@ -97,7 +97,8 @@ class Healthcheck:
         self._prefix = self._path + '/'
         self._views = self._name_views()
         self._admin = paths.Admin(self._started, doorkeeper, view,
-                                  self.policy, self._checks.switches)
+                                  self.policy, self._checks.switches,
+                                  self._checks.drains)
         self._live = render.Rendering(
             [report.Verdict.of('live', report.Status.PASS, report.OK)],
             report.Status.PASS)

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 
-"""The admin's pages: detail, refresh and metrics.
+"""The admin's pages: detail, refresh, metrics and drain.
 
 Nothing here runs for an anonymous caller's page: the middleware only calls
 this for paths that it does not know.
@@ -16,6 +16,7 @@ import time as time_module
 from typing import TYPE_CHECKING
 
 from healthcheck.admin.auth import gate as gate_module
+from healthcheck.admin import draining
 from healthcheck.admin.views import detail
 from healthcheck.admin.views import formats
 from healthcheck.admin.views import metrics
@@ -26,6 +27,7 @@ from healthcheck.answers import render
 from healthcheck.answers import switches as switches_module
 from healthcheck.config import views
 from healthcheck import engine
+from healthcheck.host import drains as drains_module
 from healthcheck.host import processes
 from healthcheck.probing import policy as policy_module
 from healthcheck.probing import rounds
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
 DETAIL = '/detail'
 REFRESH = '/refresh'
 METRICS = '/metrics'
+DRAIN = '/drain'
 
 FORMATS = (render.JSON, render.HTML, render.HEALTH_JSON, render.TEXT)
 """In the order of preference; the first one is the default."""
@@ -64,17 +67,20 @@ class Admin:
 
     :param running: returns the engine of this process, started
     :param switches: what is read per request
+    :param drains: what an operator has drained
     """
 
     def __init__(self, running: Callable[[wsgi.WSGIEnvironment],
                                          engine.Engine],
                  gate: gate_module.Gate, view: views.View,
                  policy: policy_module.Policy,
-                 switches: switches_module.Switches) -> None:
+                 switches: switches_module.Switches,
+                 drains: drains_module.Drains) -> None:
         self._running = running
         self._gate = gate
         self._policy = policy
         self._switches = switches
+        self._drains = drains
         self._options = detail.effective(view)
         self._waiting = processes.PerProcess(Waiting)
         self._not_found = page_module.not_found()
@@ -82,7 +88,10 @@ class Admin:
             DETAIL: Resource('detail', ('GET', 'HEAD'), self._detail),
             REFRESH: Resource('refresh', ('POST',), self._refresh),
             METRICS: Resource('metrics', ('GET', 'HEAD'),
-                              metrics.Metrics(running, switches).page)}
+                              metrics.Metrics(running, switches,
+                                              drains).page),
+            DRAIN: Resource('drain', ('POST', 'DELETE'),
+                            draining.Draining(drains, gate).page)}
         """The pages, by the rest of the path."""
 
     def page(self, path: str,
@@ -136,8 +145,8 @@ class Admin:
                   running: engine.Engine) -> detail.Document:
         state = self._switches.state(environ)
         shown = running.pages(state)
-        silence = '' if shown.verdicts or not shown.checks else b''.join(
-            shown.ready.pages[render.TEXT].body).decode()
+        silence = '' if shown.verdicts or not shown.checks else '; '.join(
+            b''.join(shown.ready.pages[render.TEXT].body).decode().split('\n'))
         moment = timeline.Moment(time_module.monotonic(), time_module.time())
         # Another process's full report may be gone when we look for it.
         known = running.known()
@@ -145,7 +154,8 @@ class Admin:
             known = report.Report(tuple(shown.reports.checks))
         return detail.document(
             detail.Known(known, self._switches.verdicts(state), silence,
-                         detail.name(running.process)),
+                         detail.name(running.process),
+                         self._switches.out(state), self._drains.look()),
             self._policy, self._options, moment)
 
 

@@ -70,13 +70,14 @@ class Drains:
         now = self._clock()
         if now - self._looked_at >= _AGAIN:
             self._looked_at = now
-            self._found = self.look_now()
+            self.look_now()
         return self._found
 
     def look_now(self) -> tuple[drain.Drain, ...]:
-        """The same, for whoever has just changed one."""
+        """The same, after one was changed."""
         found = [file.look() for file in self._files]
-        return tuple(each for each in found if each is not None)
+        self._found = tuple(each for each in found if each is not None)
+        return self._found
 
     def reason(self) -> str:
         """Why the node is out, for anonymous callers; empty if it is not."""

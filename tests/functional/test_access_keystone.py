@@ -29,7 +29,7 @@ from tests.functional.servers import wsgi
 from tests.functional import service
 from tests.functional import stalls
 
-RULES = ('detail', 'refresh', 'metrics')
+RULES = ('detail', 'refresh', 'metrics', 'drain')
 
 NOBODY = {'detail': 401, 'refresh': 401, 'metrics': 401}
 NO_RIGHT = {'detail': 403, 'refresh': 403, 'metrics': 403}

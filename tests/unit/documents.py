@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from healthcheck.admin.views import detail
 from healthcheck.admin.views import timeline
 from healthcheck.probing import policy
+from healthcheck.reports import drain
 from healthcheck.reports import history
 from healthcheck.reports import report
 
@@ -81,9 +82,12 @@ def a_check(name: str = 'database', status: Status = Status.PASS,
 def a_document(*checks: report.CheckReport,
                found: report.Report | None = None,
                switched: tuple[report.Verdict, ...] = (), silence: str = '',
-               moment: timeline.Moment = NOW, **options: object,
+               moment: timeline.Moment = NOW,
+               drains: tuple[drain.Drain, ...] = (), **options: object,
                ) -> detail.Document:
     known = detail.Known(
         found or report.Report(checks),
-        {verdict.name: verdict for verdict in switched}, silence, ANSWERING)
+        {verdict.name: verdict for verdict in switched}, silence, ANSWERING,
+        [report.Verdict.of('drain', Status.FAIL, 'DRAINED')] if drains else [],
+        drains)
     return detail.document(known, policy.Policy(), options, moment)

@@ -19,6 +19,7 @@ from tests.unit import stubs
 from tests.unit import wsgi
 
 DETAIL, REFRESH = '/healthcheck/detail', '/healthcheck/refresh'
+DRAIN = '/healthcheck/drain'
 FAILED = report.Result.failed('CONNECTION REFUSED', 'db.example refused')
 SEEN = {'detail_source_ranges': '127.0.0.0/8'}
 QUICK = {'backends': 'scripted', 'interval': '60', 'retry_interval': '0.05',
@@ -172,7 +173,8 @@ def test_refresh_needs_a_token(app):
 
 
 @pytest.mark.parametrize('path, allowed', [
-    (DETAIL, {'GET', 'HEAD'}), (REFRESH, {'POST'})])
+    (DETAIL, {'GET', 'HEAD'}), (REFRESH, {'POST'}),
+    (DRAIN, {'POST', 'DELETE'})])
 def test_other_methods(app, let_in, path, allowed):
     door = app()
     for method in {'GET', 'HEAD', 'POST', 'PUT', 'DELETE', 'OPTIONS',
@@ -184,7 +186,7 @@ def test_other_methods(app, let_in, path, allowed):
 
 
 @pytest.mark.parametrize('method', ['GET', 'HEAD', 'POST', 'PUT', 'OPTIONS'])
-@pytest.mark.parametrize('path', [DETAIL, REFRESH])
+@pytest.mark.parametrize('path', [DETAIL, REFRESH, DRAIN])
 def test_nobody_is_let_in_by_default(door, path, method):
     app = door(wsgi.below, QUICK)
     for kind in (None, *paths.FORMATS):

@@ -18,6 +18,7 @@ from healthcheck.admin.views import detail
 from healthcheck.admin.views import formats
 from healthcheck.admin.views import timeline
 from healthcheck.config import views
+from healthcheck.reports import drain
 from healthcheck.reports import history
 from healthcheck.reports import report
 from tests.unit import documents
@@ -132,6 +133,40 @@ def test_facts_of_a_check():
     assert (found['passes_in_row'], found['fails_in_row']) == (9, 0)
     assert found['latencies_seconds'] == [0.1, 0.2]
     assert found['running_seconds'] is None
+
+
+def test_a_drain():
+    now = NOW.time
+    document = a_document(a_check(), drains=(
+        drain.Drain('service', 'a new disk', 'alice', now - 60, now + 600),
+        drain.Drain('host', '', '', now - 90, None)))
+    assert (document['status'], document['reason']) == ('fail', 'DRAINED')
+    assert document['since']['age_seconds'] == 90
+    service, host = document['drains']
+    assert service == {
+        'scope': 'service', 'reason': 'a new disk', 'by': 'alice',
+        'since': {'time': '2020-09-13T12:25:40.000Z', 'age_seconds': 60},
+        'ends': {'time': '2020-09-13T12:36:40.000Z', 'in_seconds': 600}}
+    assert (host['scope'], host['ends']) == ('host', None)
+    text = formats.to_text(document)
+    assert ('\nThis service: drained since 2020-09-13 12:25:40 UTC, until '
+            '2020-09-13 12:36:40 UTC, by alice: a new disk\n') in text
+    assert ('\nAll services of this host: drained since 2020-09-13 12:25:10 '
+            'UTC, without an end, by somebody: no reason given\n') in text
+    health = json.loads(formats.to_health_json(document))
+    jsonschema.Draft202012Validator(SCHEMA).validate(health)
+    assert health['output'] == 'DRAINED'
+    assert a_document(a_check())['drains'] == []
+
+
+def test_a_node_that_fails_and_is_drained():
+    """It is out for as long as the first of both."""
+    for ago, drained, longest in ((60, 30, 60), (30, 60, 60)):
+        document = a_document(
+            a_check('database', FAIL, (500, PASS), (ago, FAIL)),
+            drains=(drain.Drain('host', 'x', 'x', NOW.time - drained, None),))
+        assert document['since']['age_seconds'] == longest
+        assert document['reason'] == 'CONNECTION REFUSED; DRAINED'
 
 
 def test_a_probe_that_runs():

@@ -22,6 +22,8 @@ from healthcheck.admin import views
 from healthcheck.admin.views import collector
 from healthcheck.admin.views import metrics
 from healthcheck.answers import switches
+from healthcheck.host import drains
+from healthcheck.reports import drain
 from healthcheck.reports import history
 from healthcheck.reports import report
 from tests.unit import documents
@@ -34,13 +36,16 @@ NOW = documents.NOW
 Status = report.Status
 
 NO_SWITCHES = switches.Switches([], settings.make(), [])
+NO_DRAINS = drains.Drains(None, None)
+OUT = report.Verdict.of('drain', report.Status.FAIL, 'DRAINED')
 PROBER = report.ProberProcess(7, 'node1', 'nova-api', NOW.time - 100)
 EVENTS = st.lists(st.tuples(st.booleans(), st.floats(0, 100)), max_size=20)
 
 
-def text_of(found, switched=(), *, shared=True, openmetrics=False):
+def text_of(found, switched=(), *, shared=True, openmetrics=False,
+            drained=()):
     known = collector.Scrape(found, {one.name: one for one in switched},
-                             shared)
+                             shared, [OUT] if drained else [], drained)
     _, text = collector.written(collector.Collector(known, NOW), openmetrics)
     return text.decode()
 
@@ -200,6 +205,25 @@ def test_drained():
     assert found['healthcheck_status', 'fail'] == 1
 
 
+def test_drained_by_an_operator():
+    until = NOW.time + 60
+    found = told(report.Report((documents.a_check(),)), drained=[
+        drain.Drain('service', 'a secret reason', 'alice', NOW.time, until),
+        drain.Drain('host', '', '', NOW.time, None)])
+    assert found['healthcheck_drained',] == 1
+    assert found['healthcheck_status', 'fail'] == 1
+    assert found['healthcheck_drain_ends_timestamp_seconds',
+                 'service'] == until
+    assert ('healthcheck_drain_ends_timestamp_seconds', 'host') not in found
+    # A drain is no check, and its reason is no label.
+    assert {key[1] for key in found if key[0] == (
+        'healthcheck_check_status')} == {'database'}
+    assert 'secret' not in str(found)
+    found = told(report.Report((documents.a_check(),)))
+    assert ('healthcheck_drain_ends_timestamp_seconds',
+            'service') not in found
+
+
 @given(documents.reports, st.booleans())
 def test_both_parsers_take_it(found, shared):
     plain = told(found, shared=shared)
@@ -262,7 +286,7 @@ class Engine:
 
 def page_of(engine_, accept=None):
     made = metrics.Metrics(lambda environ: engine_,
-                           NO_SWITCHES)
+                           NO_SWITCHES, NO_DRAINS)
     return made.page(wsgi.environ(accept=accept))
 
 
@@ -315,7 +339,7 @@ def test_without_the_extra(monkeypatch, caplog):
     monkeypatch.delitem(sys.modules, 'healthcheck.admin.views.collector')
     monkeypatch.delattr(views, 'collector')
     made = metrics.Metrics(lambda environ: Engine(FULL),
-                           NO_SWITCHES)
+                           NO_SWITCHES, NO_DRAINS)
     assert [made.page(wsgi.environ()).status for _ in range(3)] == [
         '404 Not Found'] * 3
     line, = caplog.messages

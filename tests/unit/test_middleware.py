@@ -92,7 +92,7 @@ def test_one_check_by_its_name(failing):
     assert answer.headers['Cache-Control'] == 'no-store'
 
 
-@pytest.mark.parametrize('name', ['detail', 'refresh', 'metrics'])
+@pytest.mark.parametrize('name', ['detail', 'refresh', 'metrics', 'drain'])
 @pytest.mark.parametrize('method', ['GET', 'POST'])
 def test_the_admins_pages_are_not_there(passing, name, method):
     assert wsgi.ask(passing, f'/healthcheck/{name}', method).status == 404

@@ -19,7 +19,7 @@ from healthcheck.admin.auth import policies
 ROOT = pathlib.Path(__file__).parents[2]
 ETC = ROOT / 'etc' / 'healthcheck'
 DOC = ROOT / 'doc' / 'source' / 'access.rst'
-RULES = ('detail', 'refresh', 'metrics')
+RULES = ('detail', 'refresh', 'metrics', 'drain')
 
 ADMIN = {'roles': ['admin', 'member', 'reader'], 'project_id': 'p'}
 SYSTEM_ADMIN = {'roles': ['admin', 'member', 'reader'],
@@ -68,7 +68,7 @@ def test_policy_directory(conf, tmp_path):
     (tmp_path / 'policy.d' / 'healthcheck.yaml').write_text(
         '"healthcheck:metrics": "!"\n')
     made = policies.Rules(conf(''))
-    assert _allowed(made, ADMIN) == {'detail', 'refresh'}
+    assert _allowed(made, ADMIN) == {'detail', 'refresh', 'drain'}
 
 
 def test_policy_file_that_is_none(conf, tmp_path):

@@ -14,6 +14,7 @@ import pytest
 
 from healthcheck.admin.views import formats
 from healthcheck.admin.views import statuspage
+from healthcheck.reports import drain
 from healthcheck.reports import history
 from healthcheck.reports import report
 from tests.unit import documents
@@ -65,7 +66,8 @@ def a_page_of(text, can_refresh=True):
                     (event,), event, 1e9, (0.1, 0.2)),
                 components=(report.Component(text, WARN, text, text),)),
         found=None, can_refresh=can_refresh,
-        switched=(report.Verdict.of('file', FAIL, text),), option=text)
+        switched=(report.Verdict.of('file', FAIL, text),), option=text,
+        drains=(drain.Drain('host', text, text, 1e9, 2e9),))
 
 
 def test_hostile_text_stays_text():
@@ -74,7 +76,7 @@ def test_hostile_text_stays_text():
     assert [attr[:2] for attr in hostile.attributes] == [
         attr[:2] for attr in well.attributes]
     assert hostile.inner == well.inner
-    assert hostile.text.count(HOSTILE) >= 8
+    assert hostile.text.count(HOSTILE) >= 10
 
 
 @given(documents.reports)
@@ -193,3 +195,16 @@ def test_stale_is_a_change_of_its_own():
     ([0.1, 0.2], '0.0,13.0 120.0,1.0')])
 def test_sparkline(latencies, points):
     assert statuspage.sparkline(latencies) == points
+
+
+def test_who_has_drained_the_node():
+    now = documents.NOW.time
+    page = seen(a_check(), drains=(
+        drain.Drain('service', 'a new disk', 'alice', now - 60, now + 600),
+        drain.Drain('host', '', '', now - 90, None)))
+    assert 'out of the balancer since 12:25:10 UTC DRAINED' in page.text
+    assert ('This service a new disk by alice, since 12:25:40 UTC , until '
+            '12:36:40 UTC , in 10 min') in page.text
+    assert ('All services of this host no reason given by somebody, since '
+            '12:25:10 UTC , without an end') in page.text
+    assert 'Drained' not in seen(a_check()).text

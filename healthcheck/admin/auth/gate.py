@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 
-"""Access to the admin's pages: detail, refresh and metrics.
+"""Access to the admin's pages: detail, refresh, metrics and drain.
 
 A caller needs an address in a source range, or a token that Keystone
 validates and the policy accepts. Nothing else in the request counts.
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
 LOG = logging.getLogger(__name__)
 
-Rule = Literal['detail', 'refresh', 'metrics']
-RULES: tuple[Rule, ...] = ('detail', 'refresh', 'metrics')
+Rule = Literal['detail', 'refresh', 'metrics', 'drain']
+RULES: tuple[Rule, ...] = ('detail', 'refresh', 'metrics', 'drain')
 
 _GROUP = 'keystone_authtoken'
 # Any of these says how the service authenticates itself to Keystone, which
@@ -73,6 +73,11 @@ class Gate:
         refusal = self._refusal(environ, rule)
         return None if refusal is None else refusal.page(environ)
 
+    def caller(self, environ: wsgi.WSGIEnvironment) -> str:
+        """The name of a caller, as Keystone knows him; empty if unknown."""
+        return '' if self._keystone is None else (
+            self._keystone.caller(environ))
+
     def _refusal(self, environ: wsgi.WSGIEnvironment,
                  rule: Rule) -> refusals.Refusal | None:
         ranges = self._ranges.get(rule)
@@ -116,6 +121,12 @@ class Keystone:
                                     'error': redact.Redactor()(exc)})
             return refusals.NO_POLICY
         return None if allowed else refusals.FORBIDDEN
+
+    def caller(self, environ: wsgi.WSGIEnvironment) -> str:
+        """The name of a caller; empty without a valid token."""
+        outcome = self._tokens.get().identify(environ)
+        return ('' if isinstance(outcome, refusals.Refusal)
+                else outcome.name)
 
 
 class _NoKeystoneError(Exception):

@@ -42,6 +42,13 @@ def list_rules() -> list[policy.RuleDefault]:
             check_str=ADMIN_OR_SYSTEM_READER, scope_types=_SCOPES,
             description='Show the metrics of the checks of a node.',
             operations=[{'path': '/healthcheck/metrics', 'method': 'GET'}]),
+        policy.DocumentedRuleDefault(
+            name=PREFIX + 'drain',
+            check_str=ADMIN, scope_types=_SCOPES,
+            description='Take a node out of the balancer, and put it back.',
+            operations=[{'path': '/healthcheck/drain', 'method': 'POST'},
+                        {'path': '/healthcheck/drain',
+                         'method': 'DELETE'}]),
     ]
 
 

@@ -54,6 +54,7 @@ AWAY = _not_now('No token can be checked: the identity service cannot be '
                 'reached. See the log or the readiness page, also on the '
                 "agent's UNIX socket, or ask from an address in "
                 'detail_source_ranges.', 5)
+NO_DRAIN = _not_now('The file of the drain cannot be written: see the log.', 5)
 NO_POLICY = _not_now('The policy cannot be read: see the log.', 5)
 
 

@@ -66,10 +66,12 @@ _PASSED_ON = ('REQUEST_METHOD', 'SCRIPT_NAME', 'PATH_INFO', 'SERVER_NAME',
 class Identity:
     """The identity of a caller.
 
+    :param name: of the user, with the id
     :param credentials: for oslo.policy, all of it from the validated token
     :param expires: when the token does, in seconds since the epoch
     """
 
+    name: str = dataclasses.field(repr=False)
     credentials: Mapping[str, Any] = dataclasses.field(repr=False)
     expires: float
 
@@ -268,4 +270,5 @@ def _identity(token: Any) -> Identity:
         # As in auth_token and oslo.context.
         'system_scope': ('all' if token.system_scoped
                          and token.system.get('all') else None)}
-    return Identity(credentials, token.expires.timestamp())
+    return Identity(f'{token.username} ({token.user_id})', credentials,
+                    token.expires.timestamp())

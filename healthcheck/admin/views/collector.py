@@ -28,6 +28,7 @@ from prometheus_client import utils
 
 from healthcheck.admin.views import timeline
 from healthcheck.answers import switches
+from healthcheck.reports import drain
 from healthcheck.reports import history as history_module
 from healthcheck.reports import report
 
@@ -47,11 +48,15 @@ class Scrape:
     :param found: None before there is a report
     :param switched: the verdicts on what is read per request
     :param shared: whether all workers of the host have the same report
+    :param out: what takes the node out on purpose
+    :param drains: those of operators
     """
 
     found: report.Report | None
     switched: Mapping[str, report.Verdict]
     shared: bool
+    out: Sequence[report.Verdict] = ()
+    drains: Sequence[drain.Drain] = ()
 
 
 def written(collector: Collector, openmetrics: bool) -> tuple[str, bytes]:
@@ -91,15 +96,20 @@ class Collector:
 
     def _of_the_node(self) -> Iterator[core.Metric]:
         known = self._known
-        status, _ = report.judge(self._verdicts())
+        status, _ = report.judge([*self._verdicts(), *known.out])
         if known.found is None:
             status = Status.FAIL
         yield _gauge('status', 'Whether the node has this status for '
                      'callers.', ['status'], _one_of(status))
-        yield _gauge('drained', 'Whether a file switch keeps the node out.',
-                     [], [([], any(verdict.weight is Status.FAIL for verdict
-                                   in known.switched.values()
-                                   if verdict.name in switches.KINDS))])
+        yield _gauge('drained', 'Whether a drain or a file switch keeps the '
+                     'node out.', [], [([], bool(known.out) or any(
+                         verdict.weight is Status.FAIL for verdict
+                         in known.switched.values()
+                         if verdict.name in switches.KINDS))])
+        yield _gauge('drain_ends_timestamp_seconds', 'When a drain ends by '
+                     'itself.', ['scope'], [
+                         ([each.scope], each.until) for each in known.drains
+                         if each.until is not None])
         yield _gauge('report_shared', 'Whether all workers of the host answer '
                      'from one report. If not, there are no '
                      'counters and no histogram.', [], [([], known.shared)])

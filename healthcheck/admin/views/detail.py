@@ -20,6 +20,7 @@ from healthcheck.answers import render
 from healthcheck.config import redact
 from healthcheck.config import views
 from healthcheck.probing import policy as policy_module
+from healthcheck.reports import drain
 from healthcheck.reports import history
 from healthcheck.reports import report
 
@@ -35,12 +36,16 @@ class Known:
     :param switched: the verdicts on what is read per request
     :param silence: what everybody sees while there are no verdicts
     :param answering: the process that answers, by its :func:`name`
+    :param out: what takes the node out on purpose
+    :param drains: those of operators
     """
 
     found: report.Report | None
     switched: Mapping[str, report.Verdict]
     silence: str
     answering: Document
+    out: Sequence[report.Verdict] = ()
+    drains: Sequence[drain.Drain] = ()
 
 
 def document(known: Known, policy: policy_module.Policy,
@@ -52,7 +57,8 @@ def document(known: Known, policy: policy_module.Policy,
     found = known.found
     checks = found.checks if found is not None else ()
     own = {check.name: check.verdict(moment.now) for check in checks}
-    status, judged = report.judge([*own.values(), *known.switched.values()])
+    status, judged = report.judge([*own.values(), *known.switched.values(),
+                                   *known.out])
     reasons = [verdict.reason for verdict in judged
                if verdict.weight is status is not report.Status.PASS]
     if known.silence:
@@ -60,10 +66,14 @@ def document(known: Known, policy: policy_module.Policy,
     verdicts = {verdict.name: verdict for verdict in judged}
     since = None if known.silence else timeline.node_since(
         status, checks, moment)
+    if known.drains:
+        since = min([each.since for each in known.drains]
+                    + ([since] if since is not None else []))
     return {
         'status': status.word,
         'reason': '; '.join(reasons) or report.OK,
         'since': _past(since, moment),
+        'drains': drains(known.drains, moment),
         'time': render.timestamp(moment.time),
         'answered_by': known.answering,
         'prober': _process(found.prober if found else None, moment),
@@ -75,6 +85,19 @@ def document(known: Known, policy: policy_module.Policy,
         'switches': [_switch(verdict)
                      for verdict in known.switched.values()],
         'configuration': dict(options)}
+
+
+def drains(found: Sequence[drain.Drain], moment: Moment) -> list[Document]:
+    """What operators have drained; also the answer to an admin who drains."""
+    return [_drain(each, moment) for each in found]
+
+
+def _drain(of: drain.Drain, moment: Moment) -> Document:
+    return {'scope': of.scope, 'reason': of.reason, 'by': of.by,
+            'since': _past(of.since, moment),
+            'ends': None if of.until is None else {
+                'time': render.timestamp(of.until),
+                'in_seconds': round(max(0.0, of.until - moment.time), 3)}}
 
 
 def effective(view: views.View) -> dict[str, Any]:

@@ -186,6 +186,7 @@ def _lines(document: Document) -> Iterator[str]:
         f'; probed by process {prober["pid"]} ({prober["program"]}) '
         f'of {prober["host"]}, answered by {document["answered_by"]["pid"]}'
         for prober in [document['prober']] if prober)
+    yield from map(_drained, document['drains'])
     yield ''
     yield from table([
         ('CHECK', 'STATUS', 'FOR', 'IN A ROW', 'LATENCY', 'AGE', 'NEXT',
@@ -195,6 +196,16 @@ def _lines(document: Document) -> Iterator[str]:
            switch['reason']) for switch in document['switches'])])
     for check in document['checks']:
         yield from _about(check)
+
+
+def _drained(drain: Document) -> str:
+    whose = ('This service' if drain['scope'] == 'service'
+             else 'All services of this host')
+    end = drain['ends']
+    until = f'until {clock(end["time"])}' if end else 'without an end'
+    return (f'{whose}: drained since {clock(drain["since"]["time"])}, {until},'
+            f' by {drain["by"] or "somebody"}: '
+            f'{drain["reason"] or "no reason given"}')
 
 
 def _row(check: Document) -> tuple[str, ...]:

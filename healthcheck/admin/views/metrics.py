@@ -20,6 +20,7 @@ from healthcheck.answers import page as page_module
 from healthcheck.answers import render
 from healthcheck.answers import switches as switches_module
 from healthcheck import engine
+from healthcheck.host import drains as drains_module
 
 if TYPE_CHECKING:
     from _typeshed import wsgi
@@ -41,13 +42,16 @@ class Metrics:
 
     :param started: returns the engine of this process
     :param switches: what is read per request
+    :param drains: what an operator has drained
     """
 
     def __init__(self, started: Callable[[wsgi.WSGIEnvironment],
                                          engine.Engine],
-                 switches: switches_module.Switches) -> None:
+                 switches: switches_module.Switches,
+                 drains: drains_module.Drains) -> None:
         self._started = started
         self._switches = switches
+        self._drains = drains
         self._complained = False
 
     def page(self, environ: wsgi.WSGIEnvironment) -> page_module.Page:
@@ -61,7 +65,8 @@ class Metrics:
         # A worker that has not checked itself yet still knows the rest.
         found = running.known() or running.pages(state).reports.shared
         known = collector.Scrape(found, self._switches.verdicts(state),
-                                 running.shared)
+                                 running.shared, self._switches.out(state),
+                                 self._drains.look())
         moment = timeline.Moment(time.monotonic(), time.time())
         accept = _PARAMETER.sub('', environ.get('HTTP_ACCEPT', ''))
         content_type, body = collector.written(
