@@ -7,10 +7,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 import pathlib
 import socket
+import time
 
 import pytest
 
+from healthcheck.host import drains
+from tests.functional import load
 from tests.functional import servers
+from tests.functional.servers import client
 from tests.functional import test_demo
 
 CONF = '''
@@ -19,7 +23,9 @@ transport_url = kombu+memory://
 
 [database]
 connection = sqlite:///{database}
-''' + test_demo.HEALTHCHECK
+''' + test_demo.HEALTHCHECK + '''
+state_path = {state}
+'''
 
 # As they stand in a configuration that the named tool has written.
 CHECKS = {
@@ -42,12 +48,17 @@ class Node:
         self.database = directory / 'node.db'
         self.database.touch()
         conf = directory / 'node.conf'
-        conf.write_text(CONF.format(database=self.database))
+        self.drain = drains.of_service(str(directory))
+        conf.write_text(CONF.format(database=self.database, state=directory))
         self.api = test_demo.Demo(directory, '--config-file', str(conf))
         self.bound = self.api.bound + test_demo.ALLOWANCE
 
     def break_database(self) -> None:
         self.database.rename(self._away)
+
+    def answers(self) -> set[str]:
+        """What its workers say, on many connections."""
+        return {client.ask(self.api.port).text for _ in range(20)}
 
     def repair(self) -> None:
         if self._away.exists():
@@ -79,6 +90,7 @@ def nodes(running_nodes: dict[str, Node]) -> Iterator[dict[str, Node]]:
     yield running_nodes
     for node in running_nodes.values():
         node.repair()
+        node.drain.end()
 
 
 @pytest.mark.parametrize('tool', CHECKS)
@@ -104,6 +116,37 @@ def test_node_leaves_and_returns(tool: str, nodes: dict[str, Node]) -> None:
                            one.bound)
         # Two of its own passed all the time.
         assert haproxy.server('two')['chkdown'] == '0'
+
+
+@pytest.mark.parametrize('seconds', [None, 2.0], ids=['resumed', 'for 2 s'])
+def test_drained_node_leaves_and_no_request_fails(
+        seconds: float | None, nodes: dict[str, Node]) -> None:
+    ports = {name: node.api.port for name, node in nodes.items()}
+    one = nodes['one']
+    with servers.HAProxy(ports, fall=1, rise=1) as haproxy, load.Load(
+            haproxy.port) as clients:
+        for name in nodes:
+            servers.wait_until(
+                lambda: last_check(haproxy, name)[0] == 'L7OK', name)
+        one.drain.begin('a new disk', 'alice', seconds)
+        if seconds is None:
+            # The very next poll of any worker, but for those that have
+            # looked within the last hundredth of a second.
+            time.sleep(0.02)
+            assert one.answers() == {'OK\nOK\nDRAINED'}
+        servers.wait_until(lambda: not haproxy.up('one'), 'one is out')
+        assert haproxy.server('one')['chkdown'] == '1'
+        clients.goes_on()
+        served = int(haproxy.server('one')['stot'])
+        if seconds is None:
+            clients.goes_on()
+            assert int(haproxy.server('one')['stot']) == served
+            one.drain.end()
+        servers.wait_until(lambda: haproxy.up('one'), 'one is back')
+        clients.goes_on()
+        assert int(haproxy.server('one')['stot']) > served
+        assert haproxy.server('two')['chkdown'] == '0'
+    assert clients.failures == []
 
 
 def last_check(haproxy: servers.HAProxy, name: str) -> tuple[str, str]:
