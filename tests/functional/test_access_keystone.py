@@ -31,10 +31,10 @@ from tests.functional import stalls
 
 RULES = ('detail', 'refresh', 'metrics', 'drain')
 
-NOBODY = {'detail': 401, 'refresh': 401, 'metrics': 401}
-NO_RIGHT = {'detail': 403, 'refresh': 403, 'metrics': 403}
-ADMIN = {'detail': 200, 'refresh': 200, 'metrics': 200}
-READER = {'detail': 200, 'refresh': 403, 'metrics': 200}
+NOBODY = {'detail': 401, 'refresh': 401, 'metrics': 401, 'drain': 401}
+NO_RIGHT = {'detail': 403, 'refresh': 403, 'metrics': 403, 'drain': 403}
+ADMIN = {'detail': 200, 'refresh': 200, 'metrics': 200, 'drain': 200}
+READER = {'detail': 200, 'refresh': 403, 'metrics': 200, 'drain': 403}
 
 # A request of ours may make two to Keystone before it gives up.
 BOUND = 2 * 3 + service.ALLOWANCE
@@ -70,7 +70,8 @@ class Gated:
 
     def page(self, rule: Any, token: str = '', **environ: str) -> Any:
         return self._gate.check({
-            'REQUEST_METHOD': 'POST' if rule == 'refresh' else 'GET',
+            'REQUEST_METHOD': (
+                'POST' if rule in ('refresh', 'drain') else 'GET'),
             'SCRIPT_NAME': '', 'PATH_INFO': f'/healthcheck/{rule}',
             'QUERY_STRING': '', 'SERVER_NAME': 'localhost',
             'SERVER_PORT': '8774', 'SERVER_PROTOCOL': 'HTTP/1.1',
@@ -413,7 +414,8 @@ def test_every_worker_has_the_same_figures(workers, keystone):
 
 
 @pytest.mark.parametrize('page, method', [
-    ('detail', 'GET'), ('refresh', 'POST'), ('metrics', 'GET')])
+    ('detail', 'GET'), ('refresh', 'POST'), ('metrics', 'GET'),
+    ('drain', 'POST'), ('drain', 'DELETE')])
 def test_every_worker_asks_who_it_is(workers, keystone, page, method):
     for token, status in [
             ('', 401), ('garbage', 401),
@@ -422,6 +424,33 @@ def test_every_worker_asks_who_it_is(workers, keystone, page, method):
             workers, f'/healthcheck/{page}', method, X_Auth_Token=token,
             X_Roles='admin', X_Identity_Status='Confirmed',
             OpenStack_System_Scope='all').values()} == {status}
+
+
+def test_an_admin_drains_every_worker(workers, keystone):
+    token = keystone.token('project-admin', project='demo')
+    answer = _obeyed(
+        workers, 'POST', b'{"for": "10m", "reason": "a disk"}', token,
+        Content_Type='application/json', X_User_Name='mallory')
+    held, = json.loads(answer.text)['drains']
+    assert held['by'].startswith('project-admin (')
+    workers.everyone(503, f'{served.WELL}\nDRAINED')
+    shown = each(workers, '/healthcheck/detail', X_Auth_Token=token)
+    for answer in shown.values():
+        assert json.loads(answer.text)['drains'][0]['reason'] == 'a disk'
+    answer = _obeyed(workers, 'DELETE', b'', token)
+    assert json.loads(answer.text) == {'drains': []}
+    workers.everyone(200, served.WELL)
+
+
+def _obeyed(workers: served.Served, method: str, body: bytes, token: str,
+            **headers: str) -> Any:
+    def obeyed() -> Any:
+        answer = workers.server.ask('/healthcheck/drain', method, body,
+                                    X_Auth_Token=token, **headers)
+        if answer.status != 503:  # Keystone, or the machine, is busy
+            assert answer.status == 200, answer.text
+            return answer
+    return servers.wait_until(obeyed, f'{method} drain')
 
 
 def test_a_keystone_that_is_away_is_not_the_balancers_business(
