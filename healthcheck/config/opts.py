@@ -122,6 +122,13 @@ DRAIN_OPTS = [
              'to the user of the service, and only they may be able to write '
              'it or to replace it. Empty: only the drain of the service '
              'itself counts.'),
+    cfg.FloatOpt(
+        'drain_delay',
+        default=0.0, min=0.0, max=3600,
+        help='Seconds for which a server that was told to end (SIGTERM) goes '
+             'on serving while readiness is 503 STOPPING, so balancers take '
+             'the node out first. For the agent, and for gunicorn with the '
+             'hooks of healthcheck.serving.gunicorn_hooks.'),
 ]
 
 DATABASE_OPTS = [

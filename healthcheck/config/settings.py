@@ -45,6 +45,7 @@ class Settings:
     state_path: str | None
 
     drain_path: str
+    drain_delay: float
 
     database_connection: str | None = dataclasses.field(repr=False)
     database_read_only_ok: bool

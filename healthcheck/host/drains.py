@@ -13,6 +13,7 @@ from healthcheck.config import opts
 from healthcheck.config import views
 from healthcheck.host import drainfile
 from healthcheck.host import group
+from healthcheck.host import lameduck
 from healthcheck.reports import drain
 
 FILE = 'healthcheck.drain'
@@ -40,6 +41,7 @@ def of(view: views.View) -> Drains:
 
     A mistake goes to the view's ``problems``.
     """
+    lameduck.OURS.wish(view.settings.drain_delay)
     place, path = group.find_place(view), view.settings.drain_path
     if path and not os.path.isabs(path):
         view.problems.append(f'drain_path = {path!r}: not an absolute path '
@@ -54,14 +56,17 @@ class Drains:
     :param service: its own; None if it has no place for one
     :param host: that of all services; None if this one takes no part
     :param clock: in monotonic seconds
+    :param duck: whether this server is about to end
     """
 
     def __init__(self, service: drainfile.DrainFile | None,
                  host: drainfile.DrainFile | None,
-                 clock: Callable[[], float] = time.monotonic) -> None:
+                 clock: Callable[[], float] = time.monotonic,
+                 duck: lameduck.LameDuck | None = None) -> None:
         self.service = service
         self._files = [file for file in (service, host) if file is not None]
         self._clock = clock
+        self._duck = duck or lameduck.OURS
         self._looked_at = -math.inf
         self._found: tuple[drain.Drain, ...] = ()
 
@@ -81,4 +86,6 @@ class Drains:
 
     def reason(self) -> str:
         """Why the node is out, for anonymous callers; empty if it is not."""
-        return drain.DRAINED if self.look() else ''
+        if self.look():
+            return drain.DRAINED
+        return drain.STOPPING if self._duck.begun else ''

@@ -13,6 +13,9 @@ NAME = 'drain'
 DRAINED = 'DRAINED'
 """The line for anonymous callers."""
 
+STOPPING = 'STOPPING'
+"""The same of a server that is about to end."""
+
 SERVICE, HOST = 'service', 'host'
 
 LONGEST = 366 * 86400.0

@@ -23,8 +23,10 @@ from oslo_log import log as logging
 from healthcheck.config import views
 from healthcheck import exceptions
 from healthcheck.host import group as group_module
+from healthcheck.host import lameduck
 from healthcheck import middleware
 from healthcheck.probing import threads
+from healthcheck.reports import drain
 from healthcheck.reports import report
 from healthcheck.serving import systemd
 
@@ -60,6 +62,11 @@ class Door(middleware.Healthcheck):
     def view(self) -> views.View:
         """The configuration that it was made from."""
         return self._view
+
+    @property
+    def drain_delay(self) -> float:
+        """Seconds for which balancers may still send requests."""
+        return self.view.settings.drain_delay
 
     @property
     def status(self) -> report.Status | None:
@@ -188,8 +195,26 @@ class Agent:
                     self._reload()
                 elif received is not None:
                     break
+            if received == signal.SIGTERM and self._door.drain_delay:
+                self._linger(signals, self._door.drain_delay)
         finally:
             self._end()
+
+    def _linger(self, signals: Signals, delay: float) -> None:
+        """Answer that the node is out, until the balancers know.
+
+        A second signal ends that.
+        """
+        LOG.info('The healthcheck agent answers %(line)s for %(delay)g s, '
+                 'and then ends', {'line': drain.STOPPING, 'delay': delay})
+        self._systemd.stopping(delay)
+        lameduck.OURS.begin()
+        deadline = time.monotonic() + delay
+        while (left := deadline - time.monotonic()) > 0:
+            self._tell()
+            received = signals.next(min(left, _TICK, self._watchdog_period))
+            if received not in (None, signal.SIGHUP):
+                break
 
     def _step(self) -> None:
         if self._check is not None and self._check.is_over:

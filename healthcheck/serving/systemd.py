@@ -16,6 +16,9 @@ LOG = logging.getLogger(__name__)
 # Seconds that a message may wait for room in systemd's socket.
 _PATIENCE = 1.0
 
+# Seconds for the end itself.
+_GRACE = 10.0
+
 
 class Notifier:
     """Sends datagrams to systemd. Without systemd it does nothing.
@@ -46,8 +49,15 @@ class Notifier:
         self._send('RELOADING=1\nMONOTONIC_USEC='
                    f'{time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000}')
 
-    def stopping(self) -> None:
-        self._send('STOPPING=1')
+    def stopping(self, seconds: float = 0.0) -> None:
+        """Report the end.
+
+        :param seconds: that are needed before it; systemd waits for these in
+            addition to ``TimeoutStopSec=``
+        """
+        self._send('STOPPING=1' + (
+            f'\nEXTEND_TIMEOUT_USEC={int((seconds + _GRACE) * 1e6)}'
+            if seconds else ''))
 
     def alive(self) -> None:
         self._send('WATCHDOG=1')
