@@ -20,9 +20,9 @@ import secrets
 
 from oslo_log import log as logging
 
-from healthcheck.evidence import filesystems
 from healthcheck.evidence import ledger as ledger_module
 from healthcheck.host import group as group_module
+from healthcheck.host import mounts
 from healthcheck.host import statefiles
 from healthcheck.probing import evidence
 
@@ -194,11 +194,8 @@ def _directory(group: group_module.Group) -> statefiles.Directory | None:
     The place of its other files, if that is in memory; else shared memory.
     """
     for place in (group.place, _SHARED_MEMORY):
-        try:
-            if filesystems.kind(place) in filesystems.MEMORY:
-                return statefiles.Directory(place)
-        except OSError:
-            continue
+        if mounts.is_in_memory(place):
+            return statefiles.Directory(place)
     LOG.info('Healthcheck: what the traffic of this process sees is not '
              'shared, because neither %(place)s nor %(memory)s is in memory '
              '(tmpfs). Choose another place for [healthcheck]state_path, such '

@@ -19,6 +19,7 @@ from oslo_log import log as logging
 
 from healthcheck.host import ancestors
 from healthcheck.host import drainrecord
+from healthcheck.host import files
 from healthcheck.host import statefiles
 from healthcheck.reports import drain
 
@@ -120,7 +121,7 @@ class DrainFile:
                                 | os.O_CLOEXEC)
             try:
                 _remove_left_behind(directory, name)
-                statefiles.replace(
+                files.replace(
                     directory, name, record.dump(), time.time_ns(),
                     f'{name}.{secrets.token_hex(8)}.tmp',
                     # Services of several users read it.

@@ -28,6 +28,7 @@ import os
 import re
 import time
 
+from healthcheck.host import files
 from healthcheck.host import statefiles
 
 FORGOTTEN = 600 * 10 ** 9
@@ -91,7 +92,7 @@ class Election:
         descriptor, generation = self._held
         now = self._clock()
         try:
-            statefiles.set_stamp(descriptor, now)
+            files.set_stamp(descriptor, now)
             if self._is_named(descriptor, generation) and (
                     self._find(generation + 1) is None):
                 return True

@@ -1,15 +1,37 @@
 # SPDX-License-Identifier: Apache-2.0
 
-"""Whether a directory is on a local file system."""
+"""On what kind of file system a directory is."""
 
 from __future__ import annotations
 
+import os
 import pathlib
 
 LOCAL = frozenset((
     'bcachefs', 'btrfs', 'ext2', 'ext3', 'ext4', 'f2fs', 'overlay', 'ramfs',
     'tmpfs', 'xfs', 'zfs'))
 """Types of file systems that are on this host, as the kernel names them."""
+
+MEMORY = frozenset(('ramfs', 'tmpfs'))
+"""The only ones on which a request can store to a mapped file.
+
+On ext4 and XFS, the first store after each write-back waits for the journal.
+On one that copies on write, such as btrfs, it needs space: when the disk is
+full, the kernel ends the process (SIGBUS).
+"""
+
+
+def is_in_memory(path: str) -> bool:
+    """Whether a directory is in memory; False if there is none."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY
+                             | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        return kind(descriptor) in MEMORY
+    finally:
+        os.close(descriptor)
 
 
 def kind(descriptor: int) -> str:

@@ -9,13 +9,12 @@ nothing can replace the directory after it has been checked.
 from __future__ import annotations
 
 from collections.abc import Callable
-import contextlib
 import errno
 import os
 import stat
-import time
 
 from healthcheck.host import ancestors
+from healthcheck.host import files
 from healthcheck.host import mounts
 
 _MAX_SIZE = 64 * 2 ** 20
@@ -32,40 +31,6 @@ _TRIAL = 999_987_654_321
 
 class Unusable(Exception):
     """Nothing can be shared there. The text says why, for the log."""
-
-
-def replace(directory: int, name: str, data: bytes, stamp: int, through: str,
-            *, mode: int = 0o600, durable: bool = False) -> os.stat_result:
-    """Replace a file whole, so no reader ever sees half of it.
-
-    :param directory: a descriptor of its directory
-    :param stamp: its modification time, in nanoseconds
-    :param through: its name until it is complete
-    :param durable: whether a loss of power may not undo it
-    :returns: its status
-    :raises OSError: if that is not possible, and nothing is changed
-    """
-    try:
-        descriptor = os.open(
-            through, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW
-            | os.O_CLOEXEC, 0o600, dir_fd=directory)
-        try:
-            with open(descriptor, 'wb', closefd=False) as file:
-                file.write(data)
-            if mode != 0o600:
-                os.fchmod(descriptor, mode)
-            set_stamp(descriptor, stamp)
-            if durable:
-                os.fsync(descriptor)
-            found = os.fstat(descriptor)
-        finally:
-            os.close(descriptor)
-        os.rename(through, name, src_dir_fd=directory, dst_dir_fd=directory)
-    except OSError:
-        with contextlib.suppress(OSError):
-            os.unlink(through, dir_fd=directory)
-        raise
-    return found
 
 
 class _Held:
@@ -173,8 +138,8 @@ class Directory:
         """
         held = self._at()
         try:
-            return _version(replace(held.descriptor, name, data, stamp,
-                                    through))
+            return files.version(files.replace(
+                held.descriptor, name, data, stamp, through))
         except OSError as exc:
             raise Unusable(f'{self.join(name)}: {exc.strerror}') from None
 
@@ -228,14 +193,14 @@ class Directory:
         the same one; two successive versions have different inodes.
         """
         found = self.stat(name)
-        return None if found is None else _version(found)
+        return None if found is None else files.version(found)
 
     def touch(self, name: str, stamp: int) -> None:
         """:raises Unusable: if that is not possible"""
         try:
             descriptor = self.open(name, os.O_WRONLY | os.O_CREAT)
             try:
-                set_stamp(descriptor, stamp)
+                files.set_stamp(descriptor, stamp)
             finally:
                 os.close(descriptor)
         except OSError as exc:
@@ -309,7 +274,7 @@ class Directory:
         """The resolution of file times, measured on the directory itself."""
         for _ in range(10):
             try:
-                set_stamp(descriptor, _TRIAL)
+                files.set_stamp(descriptor, _TRIAL)
                 kept = os.fstat(descriptor).st_mtime_ns
             except OSError:
                 # It is read-only. That is enough to follow a prober.
@@ -322,18 +287,3 @@ class Directory:
                        f'modification time that a file is given (it makes '
                        f'{_TRIAL} ns {kept}); choose another one for '
                        f'[healthcheck]state_path, preferably in memory')
-
-
-def set_stamp(descriptor: int, stamp: int) -> None:
-    """Set a file's modification time, in nanoseconds.
-
-    Its access time stays a time of day: programs that clean up temporary
-    directories go by that.
-
-    :raises OSError: if that is not possible
-    """
-    os.utime(descriptor, ns=(time.time_ns(), stamp))
-
-
-def _version(found: os.stat_result) -> tuple[int, int]:
-    return found.st_mtime_ns, found.st_ino

@@ -61,7 +61,8 @@ class Forks:
     def kept_out(self) -> Iterator[None]:
         """No fork happens in this block, unless it lasts for ``PATIENCE``.
 
-        The block does not begin during a fork.
+        The block does not begin during a fork, which it waits for as long as
+        a fork waits.
         """
         if not self._registered:
             # Two threads at once register twice: the second hook finds nothing
@@ -70,10 +71,14 @@ class Forks:
                            after_in_child=self._threads.clear)
             self._registered = True
         threads, me = self._here(), threading.get_ident()
+        until = self._clock() + 2 * PATIENCE
         # Each side first says what it does, then looks at the other one.
         threads.inside.add(me)
         while threads.forking:
             threads.inside.discard(me)
+            if self._clock() >= until:
+                # Signal handlers may raise anywhere, also in our hooks.
+                threads.forking.clear()
             self._sleep(_LOOK)
             threads.inside.add(me)
         try:

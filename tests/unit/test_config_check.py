@@ -11,7 +11,6 @@ import pytest
 
 from healthcheck.cmd import explain
 from healthcheck.cmd import main
-from healthcheck.host import group
 from healthcheck.probing import policy as policy_module
 
 SERVICE = '''\
@@ -28,7 +27,6 @@ backends = database, message_queue
 def check(tmp_path, monkeypatch, capsys):
     """Check a configuration; return (exit status, what is printed)."""
     monkeypatch.delenv('RUNTIME_DIRECTORY', raising=False)
-    group._say_that_no_place_is_known.cache_clear()
 
     def run(text, *arguments):
         path = tmp_path / 'nova.conf'
@@ -118,10 +116,10 @@ def test_every_mistake_at_once(check):
 
 
 def test_what_is_logged_is_a_warning(check):
-    code, text = check(SERVICE)
+    code, text = check(f'{SERVICE}detailed = true\n')
     assert code == 1
     line, = json.loads(text)['warnings']
-    assert 'no directory to share a report in' in line
+    assert 'detailed gives JSON its detailed shape' in line
     code, text = check('[healthcheck]\nstate_path = /tmp\n',
                        '--format', 'line')
     assert code == 1

@@ -75,6 +75,17 @@ class TestForks:
         with world.forks.kept_out():
             assert 0.05 <= world.now < 0.06
 
+    def test_block_does_not_wait_for_ever(self, world):
+        """A signal handler may raise in the hook that ends a fork."""
+        with world.forks.kept_out():
+            pass
+        world.call('before')
+        with world.forks.kept_out():
+            assert world.now == pytest.approx(2 * forks.PATIENCE, abs=0.002)
+        began = world.now
+        with world.forks.kept_out():
+            assert world.now == began
+
     def test_child_waits_for_nothing_of_its_parent(self, world):
         with world.forks.kept_out():
             world.call('before')

@@ -8,10 +8,10 @@ import signal
 
 import pytest
 
-from healthcheck.evidence import filesystems
 from healthcheck.evidence import ledger as ledger_module
 from healthcheck.evidence import ledgers as ledgers_module
 from healthcheck.host import group as group_module
+from healthcheck.host import mounts
 from healthcheck.host import statefiles
 from healthcheck.probing import evidence
 
@@ -21,7 +21,7 @@ MARK = 7
 @pytest.fixture(autouse=True)
 def in_memory(monkeypatch):
     """Whatever the tests' own directories are on."""
-    monkeypatch.setattr(filesystems, 'kind', lambda path: 'tmpfs')
+    monkeypatch.setattr(mounts, 'is_in_memory', lambda path: True)
 
 
 @pytest.fixture
@@ -234,7 +234,7 @@ def test_no_space_leaves_it_to_the_process_itself(group, monkeypatch):
 
 def test_where_nothing_is_in_memory_nothing_is_mapped(
         group, monkeypatch, caplog):
-    monkeypatch.setattr(filesystems, 'kind', lambda path: 'ext4')
+    monkeypatch.setattr(mounts, 'is_in_memory', lambda path: False)
     caplog.set_level('INFO')
     _, ledgers = make(group)
     for _ in range(3):
@@ -249,8 +249,8 @@ def test_where_the_place_is_on_a_disk_shared_memory_is_used(
     memory = tmp_path / 'shm'
     memory.mkdir()
     monkeypatch.setattr(ledgers_module, '_SHARED_MEMORY', str(memory))
-    monkeypatch.setattr(filesystems, 'kind', lambda path: (
-        'tmpfs' if path == str(memory) else 'ext4'))
+    monkeypatch.setattr(mounts, 'is_in_memory',
+                        lambda path: path == str(memory))
     other = start()
     other.order(b'w')
     _, ledgers = make(group)
@@ -283,8 +283,8 @@ def test_no_descriptor_or_mapping_is_left(group, start):
     assert files(group) == []
 
 
-def test_the_file_system_of_a_path(tmp_path, monkeypatch):
+def test_what_is_in_memory(tmp_path, monkeypatch):
     monkeypatch.undo()
-    assert filesystems.kind('/proc') == 'proc'
-    with pytest.raises(OSError):
-        filesystems.kind(str(tmp_path / 'missing'))
+    assert mounts.is_in_memory('/dev/shm')
+    assert not mounts.is_in_memory('/proc')
+    assert not mounts.is_in_memory(str(tmp_path / 'missing'))

@@ -91,6 +91,8 @@ class Going:
         self.thread.join(PATIENCE)
         for one in threading.enumerate():
             if one.name.startswith('healthcheck-'):
+                while one.ident is None:  # it is being started
+                    time.sleep(0.001)
                 one.join(PATIENCE)
                 assert not one.is_alive()
         return not self.thread.is_alive()

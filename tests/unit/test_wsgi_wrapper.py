@@ -366,10 +366,17 @@ def test_child_is_reaped_and_nothing_stays_open(look, world, conf,
 
 def test_child_is_reaped_when_the_wait_is_interrupted(world, conf,
                                                       monkeypatch):
+    fork = os.fork
+
+    def fork_and_interrupt():
+        pid = fork()
+        if pid:
+            signal.setitimer(signal.ITIMER_REAL, 0.05)
+        return pid
+    monkeypatch.setattr(os, 'fork', fork_and_interrupt)
     monkeypatch.setattr(wrapper, '_look', lambda *args: signal.pause())
     before = descriptors()
     previous = signal.signal(signal.SIGALRM, signal.default_int_handler)
-    signal.setitimer(signal.ITIMER_REAL, 0.05)
     try:
         with pytest.raises(KeyboardInterrupt):
             wrapper._are_well(conf(''), 30.0)
