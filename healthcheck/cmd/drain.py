@@ -68,8 +68,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     before = file.read() if args.keep else None
     try:
         if before is None:
-            if _is_host(args):
-                _prepare(file.path)
+            _prepare(args, file.path)
             held = file.begin(reason, args.by or _login(), args.seconds)
         else:
             held = before
@@ -211,17 +210,22 @@ def _is_host(args: argparse.Namespace) -> bool:
     return not (args.sources or args.project or args.state_path)
 
 
-def _prepare(path: str) -> None:
-    """Make the directory that drains all services, for everybody to read.
+def _prepare(args: argparse.Namespace, path: str) -> None:
+    """See that workers will believe a file there, and can read it.
 
-    :raises drainfile.Unusable: if workers would not believe a file there
+    :raises drainfile.Unusable: if not
     """
     directory = os.path.dirname(path)
     try:
-        with contextlib.suppress(FileExistsError):
-            os.mkdir(directory, 0o755)
-            os.chmod(directory, 0o755)  # whatever the umask is
-        weakness = ancestors.weakness(directory, '--drain-path')
+        if _is_host(args):
+            with contextlib.suppress(FileExistsError):
+                os.mkdir(directory, 0o755)
+                os.chmod(directory, 0o755)  # whatever the umask is
+            weakness = ancestors.weakness(directory, '--drain-path')
+        else:
+            # The place belongs to the user of the service, as a rule.
+            weakness = ancestors.weakness(directory,
+                                          user=os.stat(directory).st_uid)
     except OSError as exc:
         raise drainfile.Unusable(f'{directory}: {exc.strerror}') from None
     if weakness:

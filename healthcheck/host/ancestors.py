@@ -9,8 +9,8 @@ import os
 import stat
 
 
-def weakness(directory: str,
-             option: str = '[healthcheck]state_path') -> str:
+def weakness(directory: str, option: str = '[healthcheck]state_path',
+             user: int | None = None) -> str:
     """Why others could replace a directory; empty if they could not.
 
     Anybody who can rename part of the path can make it lead elsewhere. That
@@ -19,10 +19,11 @@ def weakness(directory: str,
     one, only the owner of an entry can rename it (unlink(2), EPERM).
 
     :param option: names the directory, for the text
+    :param user: who uses it; default: the user of this process
     :raises OSError: if there is no such directory
     """
     os.stat(directory)  # a link to itself raises here
-    trusted = {0, os.geteuid()}
+    trusted = {0, os.geteuid() if user is None else user}
     # Not normalised: after a symbolic link, .. is not the directory before.
     for path in _steps(os.path.join(os.getcwd(), directory)):
         found = os.lstat(path)

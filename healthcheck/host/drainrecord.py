@@ -13,6 +13,7 @@ import dataclasses
 import math
 import time
 
+from healthcheck.config import redact
 from healthcheck.host import codec
 from healthcheck.host import group
 from healthcheck.reports import drain
@@ -22,6 +23,9 @@ _FORMAT = 1
 
 # Characters of a reason, and of a name.
 _REASON, _BY = 200, 100
+
+# An operator may paste a URL.
+_REDACT = redact.Redactor()
 
 _YEAR_9999 = 253_370_764_800.0
 """Later times cannot be written as a date."""
@@ -135,5 +139,8 @@ class Record:
 
 
 def one_line(text: str, most: int) -> str:
-    """Free text as one printable line of at most ``most`` characters."""
-    return lines.one(' '.join(text.split()), most)
+    """Free text as one printable line, without what looks like passwords.
+
+    :param most: characters
+    """
+    return lines.one(_REDACT(text), most)

@@ -65,14 +65,28 @@ def test_everybody_can_look_into_the_directory(host, tmp_path):
     assert stat.S_IMODE((tmp_path / 'run').stat().st_mode) == 0o755
 
 
-def test_no_worker_would_believe_it(host, tmp_path):
-    (tmp_path / 'run').mkdir()
-    (tmp_path / 'run').chmod(0o777)
+@pytest.mark.parametrize('option, named', [
+    ('--drain-path={0}/drain', '--drain-path'),
+    ('--state-path={0}', '[healthcheck]state_path')])
+def test_no_worker_would_believe_it(tmp_path, option, named):
+    place = tmp_path / 'run'
+    place.mkdir()
+    place.chmod(0o777)
     with pytest.raises(SystemExit) as caught:
-        command.main(['--reason', 'x', *host[0]])
+        command.main(['--reason', 'x', option.format(place)])
     assert 'others can replace it' in caught.value.code
-    assert '--drain-path' in caught.value.code
-    assert list((tmp_path / 'run').iterdir()) == []
+    assert named in caught.value.code
+    assert list(place.iterdir()) == []
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason='only root can drain others')
+def test_root_drains_the_service_of_another_user(service, tmp_path,
+                                                 monkeypatch):
+    """And its workers believe it."""
+    os.chown(tmp_path, 4711, 4711)
+    command.main(['--reason', 'x', *service[0]])
+    monkeypatch.setattr(os, 'geteuid', lambda: 4711)
+    assert service[1].look().reason == 'x'
 
 
 def test_a_service(service, capsys):

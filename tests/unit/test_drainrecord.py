@@ -127,6 +127,7 @@ def test_of_this_host(monkeypatch):
 
 @pytest.mark.parametrize('text, line', [
     ('  two\n lines\t', 'two lines'), ('x' * 500, 'x' * 199 + '…'),
+    ('move mysql://nova:secret@db/nova', 'move mysql://***@db/nova'),
     ('\x1b[31mred\u202e', r'\x1b[31mred\u202e'), ('\ud800', r'\ud800')])
 def test_a_reason_is_one_short_line(host, text, line):
     record = begun(host, reason=text, by=text)
