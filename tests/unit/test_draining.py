@@ -18,6 +18,7 @@ from tests.unit import wsgi
 DRAIN = '/healthcheck/drain'
 JSON, FORM = 'application/json', 'application/x-www-form-urlencoded'
 QUICK = {'backends': 'scripted', 'interval': '60', 'ttl': '600',
+         'timeout': '30', 'slow_threshold': '30',
          'startup_wait': '10', 'detail_source_ranges': '127.0.0.1/32'}
 
 

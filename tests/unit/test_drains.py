@@ -20,7 +20,8 @@ from healthcheck.reports import drain
 from tests.unit import stubs
 from tests.unit import wsgi
 
-QUICK = {'interval': '60', 'ttl': '600', 'startup_wait': '10', 'fall': '1'}
+QUICK = {'interval': '60', 'ttl': '600', 'startup_wait': '30', 'fall': '1',
+         'timeout': '30', 'slow_threshold': '30'}
 
 
 @pytest.fixture(autouse=True)
