@@ -9,6 +9,7 @@ reader sees one drain or another, and a request only needs the file's status.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import re
 import secrets
@@ -96,12 +97,12 @@ class DrainFile:
         """
         try:
             descriptor = self._descriptor()
+            try:
+                record = self._load(descriptor)
+            finally:
+                os.close(descriptor)
         except OSError:
             return None
-        try:
-            record = self._load(descriptor)
-        finally:
-            os.close(descriptor)
         return (record.shown(self._scope)
                 if record.holds(record.left(self._clocks)) else None)
 
@@ -149,14 +150,14 @@ class DrainFile:
         """(version, content) of the file as it is now."""
         try:
             descriptor = self._descriptor()
+            try:
+                found = os.fstat(descriptor)
+                return _version(found), (self._load(descriptor)
+                                         if self._trusts(found) else None)
+            finally:
+                os.close(descriptor)
         except OSError as exc:
             return self._cannot_open(exc)
-        try:
-            found = os.fstat(descriptor)
-            return _version(found), (self._load(descriptor)
-                                     if self._trusts(found) else None)
-        finally:
-            os.close(descriptor)
 
     def _cannot_open(self, exc: OSError) -> tuple[_Version | None,
                                                   Record | None]:
@@ -166,7 +167,12 @@ class DrainFile:
             return None, None
         if not self._trusts(found):
             return _version(found), None
-        self._say(f'drains, but cannot be read: {exc.strerror}')
+        if exc.errno != errno.EACCES:
+            # Of descriptors, for example. Tried again at the next look.
+            self._say(f'cannot be read for now: {exc.strerror}')
+            return self._seen
+        self._say('drains, but this user may not read it: it has no end, and '
+                  '"healthcheck resume" removes it')
         return _version(found), Record.unknown(found.st_mtime)
 
     def _descriptor(self) -> int:
@@ -181,7 +187,7 @@ class DrainFile:
         """
         try:
             return Record.load(os.read(descriptor, _MAX_SIZE))
-        except (OSError, ValueError):
+        except ValueError:
             self._say('drains, but holds no drain of this release: it has no '
                       'end, and "healthcheck resume" removes it')
             return Record.unknown(os.fstat(descriptor).st_mtime)
