@@ -15,6 +15,7 @@ from collections.abc import Generator
 from collections.abc import Iterator
 import os
 import pathlib
+import signal
 import tempfile
 
 import pytest
@@ -31,6 +32,19 @@ LONGEST = ['serving_forked', 'cells_many', 'stopping', 'prober_stopped',
            'agent', 'services', 'cells', 'database', 'metrics', 'serving',
            'message_queue', 'demo']
 """The files that take longest: two of three parts of the whole time."""
+
+
+def hear_interrupts() -> None:
+    """Let a program that a test starts be stopped by SIGINT.
+
+    A shell without job control has what it starts in the background ignore
+    SIGINT, and a program inherits that.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+hear_interrupts()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

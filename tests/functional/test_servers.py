@@ -105,6 +105,19 @@ class TestProcess:
         shutil.rmtree(directory)
 
 
+def test_programs_hear_interrupts_in_the_background() -> None:
+    """waitress and cheroot never left, each time, when it was make test &."""
+    script = ('import subprocess, sys\n'
+              'from tests.functional import conftest\n'
+              'subprocess.run([sys.executable, "-c", "import signal; '
+              'print(signal.getsignal(signal.SIGINT))"])')
+    told = subprocess.run(
+        ['env', '--ignore-signal=INT', sys.executable, '-W', 'ignore', '-c',
+         script], cwd=pathlib.Path(__file__).parents[2], check=True,
+        capture_output=True, text=True).stdout
+    assert 'default_int_handler' in told
+
+
 class TestMariaDB:
 
     def test_counts(self, maria_user: servers.MariaDB) -> None:
