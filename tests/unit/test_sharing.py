@@ -240,6 +240,15 @@ def test_whoever_asks_reaches_the_prober(member):
     assert one.asked()
 
 
+def test_who_asks_before_there_is_a_prober_reaches_it(member):
+    """The request that starts a process may be one for a round."""
+    one, other = member(), member()
+    one.directory.prepare()
+    other.ask()
+    assert one.elect()
+    assert one.asked() and not one.asked()
+
+
 def test_who_was_deposed_leaves_a_question_to_the_next(member, clock,
                                                        resolution):
     one, other, third = member(), member(), member()
