@@ -20,6 +20,7 @@ from typing import Any
 from oslo_log import log as logging
 
 from healthcheck.answers import board
+from healthcheck.answers import holding
 from healthcheck.answers import switches
 from healthcheck.config import settings as settings_module
 from healthcheck.evidence import witness as witness_module
@@ -72,7 +73,8 @@ class Engine:
         nothing = report.Report(())
         self._board = board.Board(names, file_switches, board.Reports(
             None if shared else nothing, None if own else nothing),
-            detailed=settings.detailed)
+            detailed=settings.detailed,
+            last_stays=settings.shared_failure == holding.LAST_STAYS)
         self._names = names
         self._policy = policy
         self._startup_wait: float = settings.startup_wait

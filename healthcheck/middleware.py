@@ -15,9 +15,12 @@ from oslo_log import log as logging
 from healthcheck.admin.auth import gate
 from healthcheck.admin import paths
 from healthcheck.answers import access
+from healthcheck.answers import balancers
+from healthcheck.answers import holding
 from healthcheck.answers import page
 from healthcheck.answers import render
 from healthcheck.answers import switches as switches_module
+from healthcheck.config import settings as settings_module
 from healthcheck.config import views
 from healthcheck import engine
 from healthcheck.evidence import responses
@@ -79,6 +82,7 @@ class Healthcheck:
                                 view.problems),
             settings.ignore_proxied_requests)
         self._open = self._access.open
+        self._balancers = _balancers(settings, view.problems)
         self._checks = backends.Backends(view, switches)
         self._path = _path(settings.path, view.problems) if is_filter else ''
         self._listeners = audience.Listeners(view)
@@ -98,7 +102,7 @@ class Healthcheck:
         self._views = self._name_views()
         self._admin = paths.Admin(self._started, doorkeeper, view,
                                   self.policy, self._checks.switches,
-                                  self._checks.drains)
+                                  self._checks.drains, self._balancers)
         self._live = render.Rendering(
             [report.Verdict.of('live', report.Status.PASS, report.OK)],
             report.Status.PASS)
@@ -196,11 +200,13 @@ class Healthcheck:
         else:
             pages = self._started(environ).pages(
                 self._checks.switches.state(environ))
-            if name == READY:
-                view = pages.ready
-            elif name == READY_EXCLUDING:
-                query = environ.get('QUERY_STRING')
-                view = pages.excluding(query) if query else pages.ready
+            last = (self._balancers is not None
+                    and balancers.HEADER in environ
+                    and self._balancers.take(environ, pages.held))
+            if name == READY_EXCLUDING and environ.get('QUERY_STRING'):
+                view = pages.excluding(environ['QUERY_STRING'], last)
+            elif name in (READY, READY_EXCLUDING):
+                view = pages.last if last else pages.ready
             else:
                 view = pages.checks[name]
         if method == 'HEAD':
@@ -235,6 +241,9 @@ class Healthcheck:
                      '%(bound).1f s',
                      {'names': ', '.join(self._checks.names),
                       'bound': self.policy.detection})
+        if self._view.settings.shared_failure == holding.MAJORITY_STAYS:
+            LOG.warning('Healthcheck option shared_failure = majority_stays '
+                        'means fail: what other nodes see is not known.')
         if self._view.settings.detailed:
             LOG.warning('Healthcheck option detailed gives JSON its detailed '
                         'shape, and no more: host, versions and stacks are '
@@ -247,3 +256,20 @@ def _path(path: str, problems: list[str]) -> str:
                         f'one that begins with a slash, such as '
                         f'/healthcheck)')
     return path.rstrip('/')
+
+
+def _balancers(settings: settings_module.Settings,
+               problems: list[str]) -> balancers.Balancers | None:
+    """What is heard from balancers; None if they are not listened to."""
+    option = 'balancer_source_ranges'
+    ranges = access.Ranges(access.parse_ranges(
+        settings.balancer_source_ranges, problems, option))
+    if ranges:
+        return balancers.Balancers(ranges)
+    if settings.shared_failure == holding.LAST_STAYS and (
+            not settings.balancer_source_ranges):
+        problems.append(
+            f'shared_failure = {holding.LAST_STAYS}: HAProxy says which node '
+            f'is the last one, and {option} is not set, so it is not believed '
+            f'(allowed: set {option} to the addresses of the balancers)')
+    return None

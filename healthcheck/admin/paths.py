@@ -22,6 +22,7 @@ from healthcheck.admin.views import formats
 from healthcheck.admin.views import metrics
 from healthcheck.admin.views import statuspage
 from healthcheck.admin.views import timeline
+from healthcheck.answers import balancers as balancers_module
 from healthcheck.answers import page as page_module
 from healthcheck.answers import render
 from healthcheck.answers import switches as switches_module
@@ -68,6 +69,8 @@ class Admin:
     :param running: returns the engine of this process, started
     :param switches: what is read per request
     :param drains: what an operator has drained
+    :param balancers: what is heard from them; None if they are not listened
+        to
     """
 
     def __init__(self, running: Callable[[wsgi.WSGIEnvironment],
@@ -75,12 +78,14 @@ class Admin:
                  gate: gate_module.Gate, view: views.View,
                  policy: policy_module.Policy,
                  switches: switches_module.Switches,
-                 drains: drains_module.Drains) -> None:
+                 drains: drains_module.Drains,
+                 balancers: balancers_module.Balancers | None = None) -> None:
         self._running = running
         self._gate = gate
         self._policy = policy
         self._switches = switches
         self._drains = drains
+        self._balancers = balancers
         self._options = detail.effective(view)
         self._waiting = processes.PerProcess(Waiting)
         self._not_found = page_module.not_found()
@@ -89,7 +94,7 @@ class Admin:
             REFRESH: Resource('refresh', ('POST',), self._refresh),
             METRICS: Resource('metrics', ('GET', 'HEAD'),
                               metrics.Metrics(running, switches,
-                                              drains).page),
+                                              drains, balancers).page),
             DRAIN: Resource('drain', ('POST', 'DELETE'),
                             draining.Draining(drains, gate).page)}
         """The pages, by the rest of the path."""
@@ -152,10 +157,14 @@ class Admin:
         known = running.known()
         if known is None and shown.reports.checks is not None:
             known = report.Report(tuple(shown.reports.checks))
+        balancers = self._balancers
         return detail.document(
             detail.Known(known, self._switches.verdicts(state), silence,
                          detail.name(running.process),
-                         self._switches.out(state), self._drains.look()),
+                         self._switches.out(state), self._drains.look(),
+                         balancers.seen() if balancers else (),
+                         held=bool(balancers and shown.held
+                                   and balancers.holds())),
             self._policy, self._options, moment)
 
 

@@ -9,6 +9,7 @@ A request picks one of these pages and never builds one. The exception is
 from __future__ import annotations
 
 from collections.abc import Callable
+from collections.abc import Collection
 from collections.abc import Mapping
 from collections.abc import Sequence
 import dataclasses
@@ -20,6 +21,7 @@ from urllib import parse
 
 import cachetools
 
+from healthcheck.answers import holding
 from healthcheck.answers import render
 from healthcheck.answers import switches
 from healthcheck.reports import report
@@ -61,7 +63,12 @@ class Pages:
         alone, and cannot be excluded
     :param now: when the reports are judged, in monotonic seconds
     :param reason: the line while there is no report
+    :param last_stays: whether the last usable node stays in, if all that
+        fails is shared with the others
     :ivar verdicts: on each check; empty before there is a report
+    :ivar last: readiness for a balancer that has no other usable server
+    :ivar held: the reasons for which this node is out, and stays in if it is
+        the last one; empty if none or not all of them allow that
     :ivar expires_at: when a result's age changes a page
     :ivar unknown: whether there is no result of any backend
     """
@@ -71,10 +78,12 @@ class Pages:
                  out: Sequence[report.Verdict] = (), *,
                  state: switches.State, detailed: bool,
                  now: float, time: float,
-                 reason: str = report.STARTING) -> None:
+                 reason: str = report.STARTING,
+                 last_stays: bool = False) -> None:
         self.reports = reports
         self.state = state
         self._out = out
+        self._shared: Collection[str] = ()
         self._detailed = detailed
         self._time = time
         checks = reports.checks
@@ -84,6 +93,7 @@ class Pages:
                                if c.stale_at > now), default=math.inf)
         if checks is None:
             self.verdicts: list[report.Verdict] = []
+            self.held = ''
             nothing = render.Rendering(
                 [], report.Status.FAIL, notes=[reason], detailed=detailed,
                 time=time)
@@ -95,15 +105,24 @@ class Pages:
             verdicts = dict(switched)
             verdicts.update((c.name, c.verdict(now)) for c in checks)
             self.verdicts = [verdicts[name] for name in names]
+            if last_stays:
+                self._shared = holding.shared(checks, now)
             self.ready = self._view([*self.verdicts, *out])
+            self.held = self._held()
             self.checks = {v.name: self._alone(v) for v in self.verdicts}
+        self.last = (self._view([*self.verdicts, *out], last=True) if self.held
+                     else self.ready)
         # cachetools, for its bound: callers may send any number of values.
         self._excluding: cachetools.LRUCache[
-            frozenset[str], render.Rendering] = cachetools.LRUCache(maxsize=64)
+            tuple[frozenset[str], bool],
+            render.Rendering] = cachetools.LRUCache(maxsize=64)
         self._excluding_lock = threading.Lock()
 
-    def excluding(self, query: str) -> render.Rendering:
-        """Readiness without the checks that ``exclude=`` names."""
+    def excluding(self, query: str, last: bool = False) -> render.Rendering:
+        """Readiness without the checks that ``exclude=`` names.
+
+        :param last: whether a balancer asks that has no other usable server
+        """
         try:
             asked = parse.parse_qs(query, max_num_fields=_MAX_EXCLUDED)
         except ValueError:  # no honest caller sends so many
@@ -116,18 +135,26 @@ class Pages:
                    if name not in self.checks]
         if not unknown:
             with self._excluding_lock:
-                view = self._excluding.get(known)
+                view = self._excluding.get((known, last))
                 if view is None:
-                    view = self._excluding[known] = self._without(known)
+                    view = self._without(known, last)
+                    self._excluding[known, last] = view
             return view
         notes = [f'NO CHECK NAMED {name}' if _NAME.fullmatch(name)
                  else 'NO CHECK OF THAT NAME' for name in unknown]
-        return self._without(known, notes[:_MAX_NOTES])
+        return self._without(known, last, notes[:_MAX_NOTES])
 
-    def _without(self, excluded: frozenset[str],
+    def _without(self, excluded: frozenset[str], last: bool,
                  notes: Sequence[str] = ()) -> render.Rendering:
         return self._view([*(v for v in self.verdicts
-                             if v.name not in excluded), *self._out], notes)
+                             if v.name not in excluded), *self._out], notes,
+                          last)
+
+    def _held(self) -> str:
+        _, judged = report.judge([*self.verdicts, *self._out])
+        if holding.hold(judged, self._shared, holding.LAST_NODE) is None:
+            return ''
+        return '; '.join(one.reason for one in holding.failing(judged))
 
     def _alone(self, verdict: report.Verdict) -> render.Rendering:
         # A caller of one check wants its own status, critical or not.
@@ -138,8 +165,13 @@ class Pages:
         return self._view([verdict])
 
     def _view(self, verdicts: Sequence[report.Verdict],
-              notes: Sequence[str] = ()) -> render.Rendering:
+              notes: Sequence[str] = (),
+              last: bool = False) -> render.Rendering:
         status, judged = report.judge(verdicts)
+        if last:
+            held = holding.hold(judged, self._shared, holding.LAST_NODE)
+            if held is not None:
+                status, judged = report.judge(held)
         return render.Rendering(judged, status, notes=notes,
                                 detailed=self._detailed, time=self._time)
 
@@ -157,11 +189,13 @@ class Board:
 
     def __init__(self, names: Sequence[str], file_switches: switches.Switches,
                  reports: Reports, *, detailed: bool = False,
+                 last_stays: bool = False,
                  clock: Callable[[], float] = time_module.monotonic,
                  wall_clock: Callable[[], float] = time_module.time) -> None:
         self._names = tuple(names)
         self._switches = file_switches
         self._detailed = detailed
+        self._last_stays = last_stays
         self._clock = clock
         self._wall_clock = wall_clock
         self.reported = threading.Event()
@@ -218,5 +252,5 @@ class Board:
         return Pages(self._names, self.reports,
                      self._switches.verdicts(state),
                      self._switches.out(state), state=state,
-                     detailed=self._detailed, now=self._clock(),
-                     time=self._wall_clock())
+                     detailed=self._detailed, last_stays=self._last_stays,
+                     now=self._clock(), time=self._wall_clock())

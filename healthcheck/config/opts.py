@@ -214,6 +214,27 @@ ACCESS_OPTS = [
              'with a proxy header, such as X-Forwarded-For, needs a token.'),
 ]
 
+BALANCER_OPTS = [
+    cfg.ListOpt(
+        'balancer_source_ranges',
+        default=[],
+        help='Networks of the balancers. The header X-Haproxy-Server-State, '
+             'which HAProxy adds to its checks with "http-check send-state", '
+             'is read from these only. Default: it is never read.'),
+    cfg.StrOpt(
+        'shared_failure',
+        default='fail', choices=[
+            ('fail', 'The node goes out.'),
+            ('last_stays', 'The node goes out, unless HAProxy says that no '
+                           'other server is usable: then it stays in, with a '
+                           'warning. Needs "balancer_source_ranges".'),
+            ('majority_stays', 'Not decided yet; same as "fail".')],
+        help='What a node does if it fails, and all that fails is shared with '
+             'the other nodes, such as the one database. An outage of that is '
+             'not cured by taking every node out. What is at a loopback '
+             'address, a UNIX socket or in a file is never shared.'),
+]
+
 LISTENER_OPTS = [
     cfg.ListOpt(
         'listeners',
@@ -259,8 +280,8 @@ _THEIRS = [*oslo_opts.HEALTHCHECK_OPTS, *oslo_opts.DISABLE_BY_FILE_OPTS,
 NOT_PROBED = frozenset(
     ['path', 'startup_wait']
     + [opt.dest for opt in (*_THEIRS, *SHARING_OPTS, *DRAIN_OPTS,
-                            *ACCESS_OPTS,
-                            *WORKER_OPTS) if opt.dest != 'backends'])
+                            *ACCESS_OPTS, *BALANCER_OPTS, *WORKER_OPTS)
+       if opt.dest != 'backends'])
 """Options that a process reads only for itself: how and to whom it answers,
 which files switch it, and what is wrong with it. Processes may share a prober
 and differ in these."""
@@ -278,7 +299,7 @@ def _own_opts() -> list[cfg.Opt]:
                             *DRAIN_OPTS, *DATABASE_OPTS,
                             *MESSAGE_QUEUE_OPTS, *CELLS_OPTS,
                             *SERVICES_OPTS, *ACCESS_OPTS,
-                            *LISTENER_OPTS,
+                            *BALANCER_OPTS, *LISTENER_OPTS,
                             *WORKER_OPTS)
             if opt.dest not in taken]
 

@@ -63,6 +63,9 @@ class Settings:
     detail_source_ranges: Sequence[str]
     metrics_source_ranges: Sequence[str]
 
+    balancer_source_ranges: Sequence[str]
+    shared_failure: str
+
     listeners: Sequence[str]
 
     worker_max_descriptors: float

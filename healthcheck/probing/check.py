@@ -48,8 +48,10 @@ class Check(abc.ABC):
 
     def snapshot(self) -> report.CheckReport:
         """The check as it is to be published; it has a verdict."""
-        return self.state.snapshot(self.name, self.label,
-                                   per_worker=self.per_worker)
+        probes = self.watchlist.probes
+        return self.state.snapshot(
+            self.name, self.label, per_worker=self.per_worker,
+            shared=bool(probes) and all(one.target.shared for one in probes))
 
     def restore(self, last: report.CheckReport, now: float) -> None:
         """Go on where another process left off."""

@@ -240,14 +240,15 @@ class ProbeState:
             now, time)
 
     def snapshot(self, name: str, label: str = '', *,
-                 per_worker: bool = False) -> report.CheckReport:
+                 per_worker: bool = False,
+                 shared: bool = False) -> report.CheckReport:
         """The state as a check publishes it; it has a verdict."""
         assert self._result is not None and self.status is not None
         return report.CheckReport(
             name=name, status=self.status, reason=self._result.reason,
             detail=self._result.detail, judged_at=self._judged_at,
             ttl=self.policy.ttl, time=self._time, label=label,
-            critical=self.critical, per_worker=per_worker,
+            critical=self.critical, per_worker=per_worker, shared=shared,
             passes=self._successes, fails=self._failures,
             settled=self._passed or self._down, started_at=self._started_at,
             due_at=self.due_at, latency=self._latency,

@@ -15,6 +15,9 @@ from collections.abc import Hashable
 from collections.abc import Mapping
 from collections.abc import Sequence
 import dataclasses
+import functools
+import ipaddress
+import socket
 from typing import Any
 
 from healthcheck.probing import evidence
@@ -87,6 +90,15 @@ class Target(abc.ABC):
         """What tells it from all others. It may hold a secret."""
         return self
 
+    @property
+    def shared(self) -> bool:
+        """Whether the other nodes look at the same one.
+
+        A host of the same configuration finds another target at a loopback
+        address, a UNIX socket or a file, so these are this node's own.
+        """
+        return bool(self.hosts) and not any(map(_is_here, self.hosts))
+
     @abc.abstractmethod
     def probe(self, questions: Sequence[Question] = ()) -> Findings:
         """Look at it once. Runs in a thread, one run at a time."""
@@ -110,3 +122,26 @@ class Target(abc.ABC):
 
     def close(self) -> None:
         """Give back what :meth:`probe` has opened; never during one."""
+
+
+@functools.lru_cache(maxsize=1024)
+def _is_here(host: str) -> bool:
+    """Whether a host is this one on every node. It looks up no name."""
+    name = host.strip('[]').lower().removesuffix('.')
+    if name in _names_of_this_host() or name.endswith('.localhost'):
+        return True
+    try:
+        # "127.1" is an address for the C library, and so for drivers.
+        address = (ipaddress.ip_address(name) if ':' in name else
+                   ipaddress.ip_address(socket.inet_aton(name)))
+    except (OSError, ValueError):
+        return False
+    address = getattr(address, 'ipv4_mapped', None) or address
+    return address.is_loopback or address.is_unspecified
+
+
+def _names_of_this_host() -> frozenset[str]:
+    own = socket.gethostname().lower()
+    return frozenset((own, own.partition('.')[0], 'localhost',
+                      'localhost.localdomain', 'ip6-localhost',
+                      'ip6-loopback'))

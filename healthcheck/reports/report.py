@@ -109,6 +109,12 @@ class Verdict:
         return dataclasses.replace(self, status=Status.FAIL, critical=True,
                                    line=self.reason)
 
+    def held(self, note: str) -> Verdict:
+        """The same as a warning, with a note that says why."""
+        reason = f'{self.reason}; {note}'
+        return dataclasses.replace(self, status=Status.WARN, reason=reason,
+                                   line=f'{OK} ({reason})')
+
     @classmethod
     def of(cls, name: str, status: Status, reason: str, *, label: str = '',
            critical: bool = True, stale: bool = False,
@@ -138,6 +144,7 @@ class CheckReport:
     :param judged_at: when the last result came, not when it was published
     :param ttl: for how many seconds that holds
     :param per_worker: whether each worker judges it for itself
+    :param shared: whether other nodes look at the same targets
     :param passes: number of successes in a row
     :param fails: number of failures in a row
     :param settled: whether it has passed once, or failed ``fall`` times
@@ -158,6 +165,7 @@ class CheckReport:
     label: str = ''
     critical: bool = True
     per_worker: bool = False
+    shared: bool = False
     passes: int = 0
     fails: int = 0
     settled: bool = True

@@ -45,7 +45,8 @@ class DatabaseTarget(connected.Connected):
         self._redact = redact.Redactor(url_text)
         self._connection: sqlalchemy.Connection | None = None
         url = _parse(option, url_text)
-        self.hosts = frozenset(filter(None, (url.host or '').split(',')))
+        self.hosts = frozenset() if 'unix_socket' in url.query else (
+            frozenset(filter(None, (url.host or '').split(','))))
         self._key = ('database', url.render_as_string(hide_password=False))
         self.traffic = address.mark_of(url)
         self._dialect = dialects.of(url, bound)

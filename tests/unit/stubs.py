@@ -12,6 +12,8 @@ from oslo_middleware.healthcheck import pluginbase
 
 from healthcheck import exceptions
 from healthcheck.plugins import base
+from healthcheck.probing import check
+from healthcheck.probing import target
 from healthcheck.reports import report
 
 
@@ -28,6 +30,26 @@ class Scripted(base.ProbePlugin):
         cls.runs += 1
         cls.pids.add(os.getpid())
         return cls.results[-1] if cls.results else report.Result.ok()
+
+
+class Elsewhere(target.Target):
+    """On another host, as its users say how it is."""
+
+    name = 'elsewhere'
+    hosts = frozenset(('db.example.org',))
+
+    def probe(self, questions=()):
+        return target.Findings(Remote.result)
+
+
+class Remote(base.ProbePlugin):
+    """Looks at what other nodes look at, too."""
+
+    name = 'remote'
+    result = report.Result.ok()
+
+    def check(self, name, common):
+        return check.Single(name, Elsewhere(), self.policy, label=self.label)
 
 
 class Hanging(base.ProbePlugin):

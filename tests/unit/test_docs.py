@@ -17,6 +17,7 @@ from paste import deploy
 import pytest
 import yaml
 
+from healthcheck.answers import holding
 from healthcheck.answers import switches
 from healthcheck.cells import cell
 from healthcheck import engine
@@ -48,7 +49,8 @@ EXAMPLES = DOCS / 'examples'
 REASONS = ROOT / 'healthcheck' / 'reports' / 'reasons.csv'
 
 WITH_REASONS = (base, broker_replies, cells, dialects, drain, engine,
-                failures, foreign, guard, intake, mysql_faults, queue_target,
+                failures, foreign, guard, holding, intake, mysql_faults,
+                queue_target,
                 report, services, services_rules, state, switches, worker,
                 wrapper)
 

@@ -248,8 +248,9 @@ def test_what_each_process_reads_for_itself_does_not_count(site, name):
     value = {'path': '/other', 'state_path': '/elsewhere', 'sharing': 'host',
              'drain_path': '/run/drain', 'allowed_source_ranges': '10.0.0.0/8',
              'detail_source_ranges': '10.0.0.0/8',
-             'metrics_source_ranges': '10.0.0.0/8'}.get(
-        name) or values(opt)[0]
+             'metrics_source_ranges': '10.0.0.0/8',
+             'balancer_source_ranges': '10.0.0.0/8',
+             'shared_failure': 'fail'}.get(name) or values(opt)[0]
     assert site.identity(('section', 'healthcheck', opt, value)) == (
         site.identity(check='healthcheck'))
 

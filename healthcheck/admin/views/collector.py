@@ -50,6 +50,8 @@ class Scrape:
     :param shared: whether all workers of the host have the same report
     :param out: what takes the node out on purpose
     :param drains: those of operators
+    :param held: whether a balancer was told that the node stays in, although
+        it fails
     """
 
     found: report.Report | None
@@ -57,6 +59,7 @@ class Scrape:
     shared: bool
     out: Sequence[report.Verdict] = ()
     drains: Sequence[drain.Drain] = ()
+    held: bool = False
 
 
 def written(collector: Collector, openmetrics: bool) -> tuple[str, bytes]:
@@ -99,6 +102,8 @@ class Collector:
         status, _ = report.judge([*self._verdicts(), *known.out])
         if known.found is None:
             status = Status.FAIL
+        elif known.held:
+            status = Status.WARN
         yield _gauge('status', 'Whether the node has this status for '
                      'callers.', ['status'], _one_of(status))
         yield _gauge('drained', 'Whether a drain or a file switch keeps the '
@@ -110,6 +115,9 @@ class Collector:
                      'itself.', ['scope'], [
                          ([each.scope], each.until) for each in known.drains
                          if each.until is not None])
+        yield _gauge('held', 'Whether a balancer was told lately that the '
+                     'node stays in although it fails, see shared_failure.',
+                     [], [([], known.held)])
         yield _gauge('report_shared', 'Whether all workers of the host answer '
                      'from one report. If not, there are no '
                      'counters and no histogram.', [], [([], known.shared)])

@@ -16,6 +16,8 @@ import dataclasses
 from typing import Any
 
 from healthcheck.admin.views import timeline
+from healthcheck.answers import balancers
+from healthcheck.answers import holding
 from healthcheck.answers import render
 from healthcheck.config import redact
 from healthcheck.config import views
@@ -38,6 +40,9 @@ class Known:
     :param answering: the process that answers, by its :func:`name`
     :param out: what takes the node out on purpose
     :param drains: those of operators
+    :param sightings: what this process has heard from balancers
+    :param held: whether a balancer was told that the node stays in, although
+        it fails
     """
 
     found: report.Report | None
@@ -46,6 +51,8 @@ class Known:
     answering: Document
     out: Sequence[report.Verdict] = ()
     drains: Sequence[drain.Drain] = ()
+    sightings: Sequence[balancers.Sighting] = ()
+    held: bool = False
 
 
 def document(known: Known, policy: policy_module.Policy,
@@ -59,16 +66,21 @@ def document(known: Known, policy: policy_module.Policy,
     own = {check.name: check.verdict(moment.now) for check in checks}
     status, judged = report.judge([*own.values(), *known.switched.values(),
                                    *known.out])
-    reasons = [verdict.reason for verdict in judged
-               if verdict.weight is status is not report.Status.PASS]
-    if known.silence:
-        status, reasons = report.Status.FAIL, [known.silence]
-    verdicts = {verdict.name: verdict for verdict in judged}
+    # A node that is held has been failing since then.
     since = None if known.silence else timeline.node_since(
         status, checks, moment)
     if known.drains:
         since = min([each.since for each in known.drains]
                     + ([since] if since is not None else []))
+    if known.held:
+        status, judged = report.judge(holding.hold(
+            judged, holding.shared(checks, moment.now),
+            holding.LAST_NODE) or judged)
+    reasons = [verdict.reason for verdict in judged
+               if verdict.weight is status is not report.Status.PASS]
+    if known.silence:
+        status, reasons = report.Status.FAIL, [known.silence]
+    verdicts = {verdict.name: verdict for verdict in judged}
     return {
         'status': status.word,
         'reason': '; '.join(reasons) or report.OK,
@@ -84,6 +96,7 @@ def document(known: Known, policy: policy_module.Policy,
                    for check in checks],
         'switches': [_switch(verdict)
                      for verdict in known.switched.values()],
+        'balancers': [_sighting(each, moment) for each in known.sightings],
         'configuration': dict(options)}
 
 
@@ -177,6 +190,15 @@ def _component(component: report.Component, moment: Moment) -> Document:
 def _switch(verdict: report.Verdict) -> Document:
     return {'name': verdict.name, 'status': verdict.status.word,
             'reason': verdict.reason, 'critical': verdict.critical}
+
+
+def _sighting(sighting: balancers.Sighting, moment: Moment) -> Document:
+    said = sighting.statement
+    return {'balancer': said.node, 'address': sighting.address,
+            'server': said.server, 'state': said.state,
+            'weight': said.weight, 'usable_weight': said.usable,
+            'last': said.last, 'held': sighting.held,
+            'seen': _at(sighting.at, moment, 'age_seconds', -1)}
 
 
 def _process(process: report.ProberProcess | None,

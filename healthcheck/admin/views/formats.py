@@ -151,6 +151,17 @@ def stand_in(check: Document) -> str:
             f'worked, the last {ago(traffic["age_seconds"])}')
 
 
+def sighting(seen: Document) -> str:
+    """How a balancer sees this node."""
+    words = [f'{seen["server"]} {seen["state"]}',
+             f'weight {seen["weight"]} of {seen["usable_weight"]}']
+    if seen['last']:
+        words.append('no other server is usable')
+    if seen['held']:
+        words.append('this node stays in although it fails')
+    return '; '.join([*words, ago(seen['seen']['age_seconds'])])
+
+
 def worst_first(components: Iterable[Document]) -> list[Document]:
     """In the order that an admin wants to see."""
     return sorted(components, key=lambda each: (WORDS.index(word(each)),
@@ -194,6 +205,8 @@ def _lines(document: Document) -> Iterator[str]:
         *(_row(check) for check in document['checks']),
         *((switch['name'], switch['status'].upper(), '', '', '', '', '',
            switch['reason']) for switch in document['switches'])])
+    for seen in document['balancers']:
+        yield f'Balancer {seen["balancer"]}: {sighting(seen)}'
     for check in document['checks']:
         yield from _about(check)
 

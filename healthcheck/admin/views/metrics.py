@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from oslo_log import log as logging
 
 from healthcheck.admin.views import timeline
+from healthcheck.answers import balancers as balancers_module
 from healthcheck.answers import page as page_module
 from healthcheck.answers import render
 from healthcheck.answers import switches as switches_module
@@ -43,15 +44,19 @@ class Metrics:
     :param started: returns the engine of this process
     :param switches: what is read per request
     :param drains: what an operator has drained
+    :param balancers: what is heard from them; None if they are not listened
+        to
     """
 
     def __init__(self, started: Callable[[wsgi.WSGIEnvironment],
                                          engine.Engine],
                  switches: switches_module.Switches,
-                 drains: drains_module.Drains) -> None:
+                 drains: drains_module.Drains,
+                 balancers: balancers_module.Balancers | None = None) -> None:
         self._started = started
         self._switches = switches
         self._drains = drains
+        self._balancers = balancers
         self._complained = False
 
     def page(self, environ: wsgi.WSGIEnvironment) -> page_module.Page:
@@ -63,10 +68,13 @@ class Metrics:
         running = self._started(environ)
         state = self._switches.state(environ)
         # A worker that has not checked itself yet still knows the rest.
-        found = running.known() or running.pages(state).reports.shared
-        known = collector.Scrape(found, self._switches.verdicts(state),
-                                 running.shared, self._switches.out(state),
-                                 self._drains.look())
+        pages = running.pages(state)
+        found = running.known() or pages.reports.shared
+        known = collector.Scrape(
+            found, self._switches.verdicts(state), running.shared,
+            self._switches.out(state), self._drains.look(),
+            held=bool(self._balancers and pages.held
+                      and self._balancers.holds()))
         moment = timeline.Moment(time.monotonic(), time.time())
         accept = _PARAMETER.sub('', environ.get('HTTP_ACCEPT', ''))
         content_type, body = collector.written(

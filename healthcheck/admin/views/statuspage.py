@@ -135,7 +135,8 @@ def _environment() -> jinja2.Environment:
     environment.filters.update(
         ago=formats.ago, span=formats.span, clock=formats.clock,
         worst_first=formats.worst_first, word=formats.word,
-        why=formats.why, sparkline=sparkline, stand_in=formats.stand_in)
+        why=formats.why, sparkline=sparkline, stand_in=formats.stand_in,
+        sighting=formats.sighting)
     return environment
 
 

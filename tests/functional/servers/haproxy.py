@@ -17,29 +17,32 @@ class HAProxy(process.Server):
 
     ``backends`` gives the ports by name; ``check`` holds the lines of
     configuration that say how their health is checked, such as
-    ``option httpchk GET /healthcheck``.
+    ``option httpchk GET /healthcheck``. ``more`` has further options of each
+    server, by its name.
     """
 
     name = 'haproxy'
 
     def __init__(self, backends: Mapping[str, int],
                  check: Sequence[str] = ('option httpchk GET /healthcheck',),
-                 interval_ms: int = 100, fall: int = 2,
-                 rise: int = 2) -> None:
+                 interval_ms: int = 100, fall: int = 2, rise: int = 2,
+                 more: Mapping[str, str] | None = None) -> None:
         super().__init__()
         self.backends = dict(backends)
         self.check = list(check)
         self.options = f'check inter {interval_ms} fall {fall} rise {rise}'
+        self.more = dict(more or {})
         self.stats = self.directory / 'stats'
 
     def prepare(self) -> None:
-        lines = ['global', f'stats socket {self.stats}',
+        lines = ['global', f'stats socket {self.stats} level admin',
                  'defaults', 'mode http', 'timeout connect 1s',
                  'timeout client 5s', 'timeout server 5s', 'timeout check 1s',
                  'frontend front', f'bind {self.host}:{self.port}',
                  'default_backend back',
                  'backend back', *self.check,
-                 *(f'server {name} 127.0.0.1:{port} {self.options}'
+                 *(f'server {name} 127.0.0.1:{port} {self.options} '
+                   f'{self.more.get(name, "")}'
                    for name, port in self.backends.items())]
         (self.directory / 'haproxy.cfg').write_text('\n'.join(lines) + '\n')
 
@@ -71,6 +74,12 @@ class HAProxy(process.Server):
             if row['pxname'] == 'back' and row['svname'] == name:
                 return row
         raise process.ServerError(f'haproxy has no server {name}')
+
+    def set(self, name: str, what: str) -> None:
+        """What an operator does: ``state drain``, ``weight 10``."""
+        said = self.ask(f'set server back/{name} {what}').strip()
+        if said:
+            raise process.ServerError(f'haproxy: {what}: {said}')
 
     def up(self, name: str) -> bool:
         """Tell whether a backend is in rotation."""

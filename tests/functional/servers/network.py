@@ -63,8 +63,9 @@ class Relay:
     return when it is done, so nothing here needs a lock.
     """
 
-    def __init__(self, target_host: str, target_port: int) -> None:
-        self.host = '127.0.0.1'
+    def __init__(self, target_host: str, target_port: int,
+                 host: str = '127.0.0.1') -> None:
+        self.host = host
         self.port = process.free_port()
         self.accepted = 0
         self._target = (target_host, target_port)

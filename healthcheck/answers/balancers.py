@@ -1,0 +1,203 @@
+# SPDX-License-Identifier: Apache-2.0
+
+"""How balancers see this node, as HAProxy says in its checks.
+
+With ``http-check send-state``, each check has a header such as ::
+
+    X-Haproxy-Server-State: UP 2/3; address=192.0.2.11; port=8774;
+      name=api/node1; node=lb1; weight=1/2; scur=13/22; qcur=0
+
+``weight`` is the server's own and that of all usable servers together. HAProxy
+2.6 says this of a server in a backend of three with weight 1 each:
+
+=======================  ======================================================
+``UP; weight=1/3``       all are usable
+``UP; weight=1/1``       this is the last one
+``DOWN; weight=1/1``     this is out, and another one is the last
+``DOWN; weight=1/0``     none is usable
+``DOWN 4/2; …``          its agent has taken it out, and the checks pass
+=======================  ======================================================
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+import dataclasses
+import re
+import time
+from typing import TYPE_CHECKING
+
+from oslo_log import log as logging
+
+from healthcheck.answers import access
+
+if TYPE_CHECKING:
+    from _typeshed import wsgi
+
+LOG = logging.getLogger(__name__)
+
+HEADER = 'HTTP_X_HAPROXY_SERVER_STATE'
+
+BELIEVED = 30.0
+"""Seconds for which a statement holds. The slowest polls that deployment tools
+set up come every 12 s (OpenStack-Ansible), so two of them may be lost."""
+
+_MOST_SERVERS = 32
+_MOST_CHARACTERS = 512
+
+_STATE = re.compile(r'(UP|DOWN|NOLB)( [0-9]{1,9}/[0-9]{1,9})?')
+# What HAProxy accepts as a name.
+_SERVER = re.compile(r'[A-Za-z0-9_.:-]{1,64}/[A-Za-z0-9_.:-]{1,64}')
+_NODE = re.compile(r'[A-Za-z0-9_.:-]{1,64}')
+_WEIGHT = re.compile(r'([0-9]{1,9})/([0-9]{1,9})')
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Statement:
+    """What one balancer says of one server.
+
+    :param state: such as ``UP`` or ``DOWN 1/2``
+    :param server: the backend and the server, such as ``api/node1``
+    :param node: the balancer's own name
+    :param weight: of this server
+    :param usable: the weight of all usable servers together
+    :param starting: whether its weight is still being raised
+    """
+
+    state: str
+    server: str
+    node: str
+    weight: int
+    usable: int
+    starting: bool = False
+
+    @property
+    def last(self) -> bool:
+        """Whether no other server is usable.
+
+        A server that is out is not part of ``usable``. Nor is a backup
+        server, as long as others are up, and it is not told so: with these,
+        several may hear that they are the last. While weights are being
+        raised (``slowstart``) they are rounded up, and two of weight 1 may
+        hear 1/1.
+        """
+        if not self.usable:
+            return True
+        return (self.state.startswith('UP') and not self.starting
+                and self.weight == self.usable)
+
+
+def parse(text: str) -> Statement | None:
+    """A statement from the value of the header; None if it is none."""
+    if len(text) > _MOST_CHARACTERS:
+        return None
+    state, *fields = text.split('; ')
+    values = dict(field.partition('=')[::2] for field in fields)
+    server, node = values.get('name', ''), values.get('node', '')
+    weight = _WEIGHT.fullmatch(values.get('weight', ''))
+    # Of a header that came twice, which one is true is not known.
+    twice = len(values) < len(fields)
+    if not (weight and not twice and _STATE.fullmatch(state)
+            and _SERVER.fullmatch(server) and _NODE.fullmatch(node)):
+        return None
+    return Statement(state, server, node, int(weight[1]), int(weight[2]),
+                     'throttle' in values)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Sighting:
+    """A statement as it came.
+
+    :param address: where it came from
+    :param at: when, in monotonic seconds
+    :param held: whether the answer was that this node stays in, although it
+        fails
+    """
+
+    statement: Statement
+    address: str
+    at: float
+    held: bool
+
+    def fresh(self, now: float) -> bool:
+        """Whether it is to be believed."""
+        return now - self.at < BELIEVED
+
+
+class Balancers:
+    """What this process has heard from balancers.
+
+    A client can send the header, too, so only the addresses of balancers
+    count, and no request that was forwarded. Requests share this without a
+    lock: each replaces one item.
+
+    :param ranges: networks of the balancers
+    :param clock: monotonic seconds
+    """
+
+    def __init__(self, ranges: access.Ranges,
+                 clock: Callable[[], float] = time.monotonic) -> None:
+        self._ranges = ranges
+        self._clock = clock
+        self._seen: dict[tuple[str, str, str], Sighting] = {}
+        self._noted = False
+
+    def take(self, environ: wsgi.WSGIEnvironment, reasons: str) -> bool:
+        """Whether a poll says that no other server is usable.
+
+        :param environ: has :data:`HEADER`
+        :param reasons: of a node that may stay in for that, although it
+            fails; empty for any other
+        """
+        if not self._ranges.hold(environ) or access.is_forwarded(environ):
+            return False
+        said = parse(environ[HEADER])
+        if said is None:
+            return False
+        address = environ['REMOTE_ADDR']
+        key = address, said.node, said.server
+        if key not in self._seen and len(self._seen) >= _MOST_SERVERS:
+            self._forget_oldest()
+        held = said.last and bool(reasons)
+        self._seen[key] = Sighting(said, address, self._clock(), held)
+        if held and not self._noted or self._noted and not reasons:
+            self._note(said, reasons)
+        return said.last
+
+    def seen(self) -> list[Sighting]:
+        """The last statement on each server, sorted."""
+        return sorted(self._seen.copy().values(), key=lambda each: (
+            each.statement.node, each.statement.server, each.address))
+
+    def holds(self) -> bool:
+        """Whether a balancer was lately told that this node stays in."""
+        now = self._clock()
+        return any(each.held and each.fresh(now) for each in self.seen())
+
+    def checks(self, address: str) -> bool:
+        """Whether the balancer at an address lately said anything."""
+        now = self._clock()
+        return any(each.address == address and each.fresh(now)
+                   for each in self.seen())
+
+    def inherit(self, other: Balancers) -> None:
+        """Go on with what another one has heard."""
+        self._seen.update(other._seen.copy())
+        self._noted = other._noted
+
+    def _forget_oldest(self) -> None:
+        # Another request may do so at the same time.
+        oldest = min(self._seen.copy().items(), key=lambda each: each[1].at)
+        self._seen.pop(oldest[0], None)
+
+    def _note(self, said: Statement, reasons: str) -> None:
+        self._noted = bool(reasons)
+        if reasons:
+            LOG.warning('Healthcheck stays in although it fails (%(reasons)s):'
+                        ' %(node)s has no other usable server than '
+                        '%(server)s',
+                        {'reasons': reasons, 'node': said.node,
+                         'server': said.server})
+        else:
+            LOG.info('Healthcheck no longer needs to stay in although it '
+                     'fails')
