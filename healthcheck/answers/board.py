@@ -65,6 +65,7 @@ class Pages:
     :param reason: the line while there is no report
     :param last_stays: whether the last usable node stays in, if all that
         fails is shared with the others
+    :ivar out: what takes the node out on purpose
     :ivar verdicts: on each check; empty before there is a report
     :ivar last: readiness for a balancer that has no other usable server
     :ivar held: the reasons for which this node is out, and stays in if it is
@@ -82,7 +83,7 @@ class Pages:
                  last_stays: bool = False) -> None:
         self.reports = reports
         self.state = state
-        self._out = out
+        self.out = out
         self._shared: Collection[str] = ()
         self._detailed = detailed
         self._time = time
@@ -147,11 +148,11 @@ class Pages:
     def _without(self, excluded: frozenset[str], last: bool,
                  notes: Sequence[str] = ()) -> render.Rendering:
         return self._view([*(v for v in self.verdicts
-                             if v.name not in excluded), *self._out], notes,
+                             if v.name not in excluded), *self.out], notes,
                           last)
 
     def _held(self) -> str:
-        _, judged = report.judge([*self.verdicts, *self._out])
+        _, judged = report.judge([*self.verdicts, *self.out])
         if holding.hold(judged, self._shared, holding.LAST_NODE) is None:
             return ''
         return '; '.join(one.reason for one in holding.failing(judged))

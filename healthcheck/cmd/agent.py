@@ -25,6 +25,7 @@ from healthcheck.config import views
 from healthcheck import exceptions
 from healthcheck.host import group as group_module
 from healthcheck.serving import agent
+from healthcheck.serving import agentcheck
 from healthcheck.serving import listening
 from healthcheck.serving import systemd
 
@@ -63,9 +64,17 @@ def main_parser() -> argparse.ArgumentParser:
                         metavar='ADDRESS', help='where to answer: '
                         '127.0.0.1:PORT, [::1]:PORT or unix:PATH; can be '
                         'repeated')
+    answer.add_argument('--agent-check', action='append', default=[],
+                        metavar='ADDRESS', help="where to answer HAProxy's "
+                        'agent-check; as for --listen')
+    answer.add_argument('--agent-check-warn-weight', type=_percentage,
+                        default=100, metavar='PERCENT',
+                        help="the part of its weight that a node gets from "
+                        'HAProxy while it only warns; the weight there must '
+                        'be 2 or more (default: %(default)s)')
     answer.add_argument('--allow-remote', action='store_true',
-                        help='allow --listen addresses that other hosts can '
-                        'connect to')
+                        help='allow addresses that other hosts can connect '
+                        'to')
     answer.add_argument('--socket-mode', default='660', metavar='MODE',
                         help='mode of a UNIX socket: anyone who can write to '
                         'it can connect (default: %(default)s)')
@@ -82,17 +91,32 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     sources.check_arguments(parser, args)
     try:
         args.socket_mode = int(args.socket_mode, 8)
-        args.listen = [listening.parse(text) for text in args.listen]
     except ValueError:
         parser.error(f'--socket-mode {args.socket_mode}: not a mode such as '
                      f'660')
-    except listening.ListenError as exc:
-        parser.error(f'--listen {exc}')
-    for address in args.listen:
-        if listening.is_remote(address) and not args.allow_remote:
-            parser.error(f'--listen {address}: other hosts can connect to '
-                         f'it; to allow that, add --allow-remote')
+    args.listen = _addresses(parser, args, '--listen', args.listen)
+    args.agent_check = _addresses(parser, args, '--agent-check',
+                                  args.agent_check)
     return args
+
+
+def _addresses(parser: argparse.ArgumentParser, args: argparse.Namespace,
+               option: str, texts: Sequence[str]) -> list[listening.Address]:
+    try:
+        found = [listening.parse(text) for text in texts]
+    except listening.ListenError as exc:
+        parser.error(f'{option} {exc}')
+    for address in found:
+        if listening.is_remote(address) and not args.allow_remote:
+            parser.error(f'{option} {address}: other hosts can connect to '
+                         f'it; to allow that, add --allow-remote')
+    return found
+
+
+def _percentage(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= 100:
+        raise argparse.ArgumentTypeError(f'{text}: not from 1 to 100')
+    return int(text)
 
 
 def _run(args: argparse.Namespace) -> None:
@@ -107,15 +131,32 @@ def _run(args: argparse.Namespace) -> None:
         LOG.warning('The healthcheck agent runs as root, so it only shares '
                     'with workers that run as root, too')
     with contextlib.ExitStack() as stack:
-        listeners = []
-        for address in args.listen:
-            listeners.append(listening.ListeningSocket(address,
-                                                       args.socket_mode))
-            stack.callback(listeners[-1].remove)
+        listeners = _open(args.listen, args, stack)
+        asked = _open(args.agent_check, args, stack)
         for listener in listeners:
             listener.serve(running)
             LOG.info('The healthcheck agent listens on %s', listener.address)
+        speaker = agentcheck.Speaker(running, args.agent_check_warn_weight)
+        if asked:
+            agentcheck.LineServer([each.socket for each in asked],
+                                  speaker.say).start()
+            LOG.info("The healthcheck agent answers HAProxy's agent-check on "
+                     '%s', ' '.join(str(each.address) for each in asked))
         running.run(signals)
+        if speaker.leave():
+            LOG.info('The healthcheck agent waits for balancers to hear that '
+                     'it leaves')
+            signals.next(agentcheck.FAREWELL)
+
+
+def _open(addresses: Sequence[listening.Address], args: argparse.Namespace,
+          stack: contextlib.ExitStack) -> list[listening.ListeningSocket]:
+    """Listen; a UNIX socket is removed with the stack."""
+    found = []
+    for address in addresses:
+        found.append(listening.ListeningSocket(address, args.socket_mode))
+        stack.callback(found[-1].remove)
+    return found
 
 
 def _check(args: argparse.Namespace) -> None:
@@ -127,13 +168,15 @@ def _check(args: argparse.Namespace) -> None:
         print(f'shares in {shared.directory}: {shared.name}')
     for address in args.listen:
         print('listens on', address)
+    for address in args.agent_check:
+        print("answers HAProxy's agent-check on", address)
 
 
 def _load(args: argparse.Namespace) -> agent.Door:
     """Make a door from the current configuration."""
     if not cfg.CONF.reload_config_files():
         raise exceptions.ConfigError(['the files cannot be read: see above'])
-    if not args.listen:
+    if not (args.listen or args.agent_check):
         global_conf, local_conf = sources.section(args)
         section = {**global_conf, **local_conf}
         _reject_useless(views.View(views.service_conf(section), section))

@@ -20,6 +20,8 @@ from typing import TYPE_CHECKING
 from oslo_config import cfg
 from oslo_log import log as logging
 
+from healthcheck.answers import board
+from healthcheck.answers import switches as switches_module
 from healthcheck.config import views
 from healthcheck import exceptions
 from healthcheck.host import group as group_module
@@ -85,6 +87,31 @@ class Door(middleware.Healthcheck):
         if running is None:
             return -math.inf
         return running.alive_at
+
+    @property
+    def switches(self) -> switches_module.Switches:
+        """What is read on each request."""
+        return self._checks.switches
+
+    def allows(self, environ: wsgi.WSGIEnvironment) -> bool:
+        """Whether a caller is answered at all."""
+        return self._open or self._access.allows(environ)
+
+    def shown(self, environ: wsgi.WSGIEnvironment) -> board.Pages | None:
+        """The pages that hold now; None while probing has not begun."""
+        running = self._engine.peek()
+        if running is None or not running.started:
+            return None
+        return running.pages(self.switches.state(environ))
+
+    def is_checked_by(self, address: str) -> bool:
+        """Whether a balancer there lately asked over HTTP and sent state."""
+        return self._balancers is not None and self._balancers.checks(address)
+
+    def inherit(self, other: Door) -> None:
+        """Go on with what another one has heard from balancers."""
+        if self._balancers is not None and other._balancers is not None:
+            self._balancers.inherit(other._balancers)
 
     def known(self) -> report.Report | None:
         """The full report; None before there is one."""
@@ -178,6 +205,11 @@ class Agent:
         self._deadline = 0.0
         self._status = ''
 
+    @property
+    def door(self) -> Door:
+        """The one in use."""
+        return self._door
+
     def __call__(self, environ: wsgi.WSGIEnvironment,
                  start_response: wsgi.StartResponse) -> Iterable[bytes]:
         return self._door(environ, start_response)
@@ -234,8 +266,10 @@ class Agent:
 
     def _adopt(self, door: Door) -> None:
         self._starting = None
-        before, self._door = self._door, door
+        before = self._door
         if before is not door:
+            door.inherit(before)
+            self._door = door
             before.stop()
             LOG.info('The healthcheck agent goes on with the new '
                      'configuration')

@@ -370,6 +370,10 @@ class _Door:
     def probed(self, environ):
         """Start, which this one need not do."""
 
+    def inherit(self, other):
+        """Go on with what another one has heard."""
+        self.heir_of = other
+
     def stop(self, timeout=0.0):
         self.stopped = True
 
