@@ -23,6 +23,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 import dataclasses
+import random
 import re
 import time
 from typing import TYPE_CHECKING
@@ -41,6 +42,11 @@ HEADER = 'HTTP_X_HAPROXY_SERVER_STATE'
 BELIEVED = 30.0
 """Seconds for which a statement holds. The slowest polls that deployment tools
 set up come every 12 s (OpenStack-Ansible), so two of them may be lost."""
+
+COME_BACK = (10.0, 30.0)
+"""Seconds, at random in between, for which a node stays that has come back
+while none was usable. Others may have come back at the same time: if each left
+as soon as it heard of the others, all would leave together, and so on."""
 
 _MOST_SERVERS = 32
 _MOST_CHARACTERS = 512
@@ -72,6 +78,11 @@ class Statement:
     starting: bool = False
 
     @property
+    def up(self) -> bool:
+        """Whether the server is in, or on its way out."""
+        return self.state.startswith('UP')
+
+    @property
     def last(self) -> bool:
         """Whether no other server is usable.
 
@@ -83,7 +94,7 @@ class Statement:
         """
         if not self.usable:
             return True
-        return (self.state.startswith('UP') and not self.starting
+        return (self.up and not self.starting
                 and self.weight == self.usable)
 
 
@@ -112,12 +123,15 @@ class Sighting:
     :param at: when, in monotonic seconds
     :param held: whether the answer was that this node stays in, although it
         fails
+    :param until: for how long it would do so, even if it heard of others; in
+        monotonic seconds
     """
 
     statement: Statement
     address: str
     at: float
     held: bool
+    until: float = 0.0
 
     def fresh(self, now: float) -> bool:
         """Whether it is to be believed."""
@@ -133,17 +147,25 @@ class Balancers:
 
     :param ranges: networks of the balancers
     :param clock: monotonic seconds
+    :param uniform: where randomness comes from. Workers of a node may have it
+        in common, other nodes have their own.
     """
 
     def __init__(self, ranges: access.Ranges,
-                 clock: Callable[[], float] = time.monotonic) -> None:
+                 clock: Callable[[], float] = time.monotonic,
+                 uniform: Callable[[float, float], float] = random.uniform,
+                 ) -> None:
         self._ranges = ranges
         self._clock = clock
+        self._uniform = uniform
         self._seen: dict[tuple[str, str, str], Sighting] = {}
         self._noted = False
 
     def take(self, environ: wsgi.WSGIEnvironment, reasons: str) -> bool:
-        """Whether a poll says that no other server is usable.
+        """Whether the answer is that of a node that stays, if it may.
+
+        A poll says that no other server is usable, or has lately said so of a
+        node that was out.
 
         :param environ: has :data:`HEADER`
         :param reasons: of a node that may stay in for that, although it
@@ -156,13 +178,20 @@ class Balancers:
             return False
         address = environ['REMOTE_ADDR']
         key = address, said.node, said.server
-        if key not in self._seen and len(self._seen) >= _MOST_SERVERS:
+        before = self._seen.get(key)
+        if before is None and len(self._seen) >= _MOST_SERVERS:
             self._forget_oldest()
-        held = said.last and bool(reasons)
-        self._seen[key] = Sighting(said, address, self._clock(), held)
+        now, until = self._clock(), 0.0
+        if said.last and not said.up:
+            until = now + self._uniform(*COME_BACK)
+        elif before is not None and said.up and not said.last:
+            until = before.until
+        stays = said.last or now < until
+        held = stays and bool(reasons)
+        self._seen[key] = Sighting(said, address, now, held, until)
         if held and not self._noted or self._noted and not reasons:
             self._note(said, reasons)
-        return said.last
+        return stays
 
     def seen(self) -> list[Sighting]:
         """The last statement on each server, sorted."""

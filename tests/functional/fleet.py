@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from collections.abc import Mapping
 import contextlib
+import itertools
 import pathlib
 import socket
 import threading
@@ -49,6 +50,9 @@ BELIEVED = 'balancer_source_ranges = 127.0.0.0/8'
 LAST_STAYS = f'{BELIEVED}\nshared_failure = last_stays'
 
 
+_NUMBERS = itertools.count()
+
+
 def own_address() -> str:
     """An address of this host that is not loopback."""
     for found in psutil.net_if_addrs().values():
@@ -62,14 +66,15 @@ def own_address() -> str:
 class Way:
     """A node's way to the database.
 
+    :param database: its name
     :ivar url: of the database
     """
 
-    def __init__(self, mariadb: servers.MariaDB) -> None:
+    def __init__(self, mariadb: servers.MariaDB, database: str) -> None:
         address = own_address()
         self._relay = servers.Relay(mariadb.host, mariadb.port, address)
-        self.url = (f'mysql+pymysql://fleet:secret@{address}:'
-                    f'{self._relay.port}/fleet')
+        self.url = (f'mysql+pymysql://{database}:secret@{address}:'
+                    f'{self._relay.port}/{database}')
 
     def cut(self) -> None:
         self._relay.refuse()
@@ -83,15 +88,16 @@ class Way:
 
 
 @contextlib.contextmanager
-def a_database(mariadb: servers.MariaDB) -> Iterator[servers.MariaDB]:
-    """The database that all nodes share."""
-    mariadb.create_database('fleet')
-    mariadb.create_user('fleet', 'secret', 'fleet')
+def a_database(mariadb: servers.MariaDB) -> Iterator[str]:
+    """The database that all nodes share, and a user of the same name."""
+    name = f'fleet{next(_NUMBERS)}'
+    mariadb.create_database(name)
+    mariadb.create_user(name, 'secret', name)
     try:
-        yield mariadb
+        yield name
     finally:
-        mariadb.drop_user('fleet')
-        mariadb.drop_database('fleet')
+        mariadb.drop_user(name)
+        mariadb.drop_database(name)
 
 
 def conf(directory: pathlib.Path, way: Way, more: str = '') -> pathlib.Path:
@@ -105,9 +111,9 @@ def conf(directory: pathlib.Path, way: Way, more: str = '') -> pathlib.Path:
 class Node:
     """The API of a node."""
 
-    def __init__(self, directory: pathlib.Path, mariadb: servers.MariaDB,
+    def __init__(self, directory: pathlib.Path, way: Way,
                  more: str = '') -> None:
-        self.way = Way(mariadb)
+        self.way = way
         try:
             self.conf = conf(directory, self.way, more)
             self.api = test_demo.Demo(directory, '--config-file',
@@ -127,10 +133,10 @@ def nodes(directory: pathlib.Path, mariadb: servers.MariaDB,
           more: str = '') -> Iterator[dict[str, Node]]:
     """Three nodes that are well."""
     with contextlib.ExitStack() as stack:
-        stack.enter_context(a_database(mariadb))
+        database = stack.enter_context(a_database(mariadb))
         made = {}
         for name in ('one', 'two', 'three'):
-            made[name] = Node(directory / name, mariadb, more)
+            made[name] = Node(directory / name, Way(mariadb, database), more)
             stack.callback(made[name].close)
         for node in made.values():
             node.api.wait_for(200)

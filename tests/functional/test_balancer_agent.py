@@ -71,10 +71,10 @@ class Hello(http_server.BaseHTTPRequestHandler):
 class Node:
     """The API of a node, and its agent."""
 
-    def __init__(self, directory: pathlib.Path, mariadb: servers.MariaDB,
+    def __init__(self, directory: pathlib.Path, way: fleet.Way,
                  more: str) -> None:
         with contextlib.ExitStack() as stack:
-            self.way = fleet.Way(mariadb)
+            self.way = way
             stack.callback(self.way.close)
             self.api = Api()
             stack.callback(self.api.close)
@@ -89,6 +89,8 @@ class Node:
                 f'127.0.0.1:{self.port}', '--agent-check-warn-weight', '50')
             stack.callback(self.agent.close)
             self.agent.start()
+            # Without its last word: nobody is left to hear it.
+            stack.callback(self.agent.kill)
             self.close = stack.pop_all().close
 
     def heal(self) -> None:
@@ -102,10 +104,11 @@ class Node:
 def made(directory: pathlib.Path, mariadb: servers.MariaDB,
          more: str = '') -> Iterator[dict[str, Node]]:
     with contextlib.ExitStack() as stack:
-        stack.enter_context(fleet.a_database(mariadb))
+        database = stack.enter_context(fleet.a_database(mariadb))
         found = {}
         for name in NAMES:
-            found[name] = Node(directory / name, mariadb, more)
+            found[name] = Node(directory / name,
+                               fleet.Way(mariadb, database), more)
             stack.callback(found[name].close)
         yield found
 
@@ -124,6 +127,23 @@ def nodes(running: dict[str, Node],
     for node in running.values():
         node.heal()
     yield running
+
+
+@pytest.fixture(scope='module')
+def running_that_fail(tmp_path_factory: pytest.TempPathFactory,
+                      mariadb_server: servers.MariaDB,
+                      ) -> Iterator[dict[str, Node]]:
+    with made(tmp_path_factory.mktemp('failing'), mariadb_server,
+              fleet.BELIEVED) as found:
+        yield found
+
+
+@pytest.fixture
+def nodes_that_fail(running_that_fail: dict[str, Node],
+                    mariadb: servers.MariaDB) -> dict[str, Node]:
+    for node in running_that_fail.values():
+        node.heal()
+    return running_that_fail
 
 
 @contextlib.contextmanager
@@ -190,6 +210,18 @@ def test_the_last_one_goes_on_under_load(nodes: dict[str, Node],
         for node in nodes.values():
             node.way.heal()
         fleet.wait_for(haproxy, nodes, set(nodes), BOUND)
+
+
+@pytest.mark.parametrize('way', ['http', 'both'])
+def test_without_the_policy_nobody_stays(
+        nodes_that_fail: dict[str, Node], way: str) -> None:
+    with asking(nodes_that_fail, *WAYS[way]) as haproxy:
+        for node in nodes_that_fail.values():
+            node.way.cut()
+        fleet.wait_for(haproxy, nodes_that_fail, set(), BOUND)
+        assert requests.get(f'http://{haproxy.host}:{haproxy.port}/',
+                            timeout=10).status_code == 503
+        assert fleet.stays(haproxy, nodes_that_fail, 1.0) == {frozenset()}
 
 
 def test_with_the_line_alone_nobody_is_the_last(

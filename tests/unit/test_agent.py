@@ -362,6 +362,7 @@ class _Door:
     """A door that a section was loaded for."""
 
     alive_at = 0.0
+    heir_of = None
 
     def __init__(self, status=None):
         self.status = status
@@ -398,6 +399,8 @@ def test_what_is_wrong_is_never_loaded(inbox, code, loads):
     running._step()
     assert len(doors) == loads
     assert [door.stopped for door in doors] == [True, False][-loads:]
+    # A node that stays in goes on to know why.
+    assert [door.heir_of for door in doors] == [None, doors[0]][:loads]
     said = read()
     assert said[-1] == 'READY=1' and said[-2].startswith('RELOADING=1')
 

@@ -260,9 +260,11 @@ def test_the_line_comes_before_a_word(listener):
 def test_what_a_caller_sends_does_not_cost_it_the_line(listener):
     made, connect, _ = listener
     caller = connect()
-    caller.sendall(b'node1\n')
-    for _ in range(3):
+    for word in (b'node1', b'\n', b'more'):
+        caller.sendall(word)
+        made.step(5)
         made.step(0.05)
+    # Closed too soon, the connection would be reset, and the line lost.
     assert caller.recv(100) == b'up 100%\n'
     caller.close()
     made.step(5)

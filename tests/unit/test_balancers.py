@@ -4,10 +4,14 @@
 
 from __future__ import annotations
 
+import functools
 import logging
+import math
+import random as random_module
 import re
 import threading
 
+import hypothesis
 from hypothesis import given
 from hypothesis import strategies as st
 import pytest
@@ -118,9 +122,9 @@ def heard(clock):
     return make(clock)
 
 
-def make(clock):
+def make(clock, uniform=lambda least, most: most):
     return balancers.Balancers(access.Ranges(access.parse_ranges(
-        ['192.0.2.0/24'], [])), clock)
+        ['192.0.2.0/24'], [])), clock, uniform)
 
 
 def poll(heard, text=LAST, reasons='', address='192.0.2.1', **more):
@@ -221,3 +225,94 @@ def test_another_goes_on_with_it(heard, clock, caplog):
     assert other.holds() and other.seen() == heard.seen()
     poll(other, reasons='X')
     assert len(caplog.messages) == 1
+
+
+OUT = 'DOWN; name=api/one; node=lb1; weight=1/0'
+BESIDE = LAST.replace('1/1', '1/2')
+
+
+def test_who_was_never_out_leaves_when_others_are_well(heard):
+    assert poll(heard, reasons='X')
+    assert not poll(heard, BESIDE, 'X')
+
+
+def test_who_comes_back_from_nothing_stays_for_a_while(heard, clock):
+    """Others may come back with it, and would all leave together."""
+    assert poll(heard, OUT, 'X')
+    for _ in range(2):
+        clock.now += balancers.COME_BACK[1] / 2 - 0.1
+        assert poll(heard, BESIDE, 'X') and heard.holds()
+    clock.now += 0.3
+    assert not poll(heard, BESIDE, 'X')
+    assert not heard.holds()
+
+
+@pytest.mark.parametrize('text', [
+    LAST,  # alone: nobody else would leave with it
+    OUT.replace('1/0', '1/1')])  # another one was faster
+def test_that_ends_early(heard, text):
+    poll(heard, OUT, 'X')
+    poll(heard, text, 'X')
+    assert not poll(heard, BESIDE, 'X')
+
+
+class Balancer:
+    """HAProxy before nodes that all fail, by a clock of its own.
+
+    :param late: seconds from a poll to its answer, for each node
+    :param begin: when each is polled first
+    """
+
+    inter, fall, rise = 2.0, 3, 2
+
+    def __init__(self, late, begin, random):
+        self.timeline = simulated.Timeline(simulated.Clock(0.0))
+        self.clock = self.timeline.clock
+        self.health = [self.fall + self.rise - 1] * len(late)
+        self.none_at = 0.0
+        for number, at in enumerate(begin):
+            node = make(self.clock, random.uniform)
+            self.timeline.at(at, functools.partial(
+                self.ask, number, node, late[number]))
+
+    def up(self):
+        return [each for each, health in enumerate(self.health)
+                if health >= self.rise]
+
+    def ask(self, number, node, late):
+        up = self.up()
+        state = 'UP' if number in up else 'DOWN'
+        stays = poll(node, f'{state}; name=api/{number}; node=lb1; '
+                     f'weight=1/{len(up)}', 'DATABASE: NO ANSWER')
+        now = self.clock.now
+        self.timeline.at(now + late, lambda: self.answered(number, stays))
+        self.timeline.at(now + late + self.inter, functools.partial(
+            self.ask, number, node, late))
+
+    def answered(self, number, stays):
+        health, was_up = self.health[number], number in self.up()
+        if stays:
+            health = min(health + 1, self.fall + self.rise - 1)
+            if not was_up and health >= self.rise:
+                health = self.fall + self.rise - 1
+        else:
+            health -= 1
+            if health < self.rise:
+                health = 0
+        self.health[number] = health
+        if not self.up():
+            self.none_at = self.clock.now
+
+
+@hypothesis.settings(max_examples=30)
+@given(st.lists(st.tuples(st.floats(0, 2), st.floats(0, 2)), min_size=1,
+                max_size=6) | st.integers(1, 6).map(
+                    lambda number: [(1.0, 0.0)] * number), st.randoms())
+def test_one_is_left_however_polls_overlap(nodes, random):
+    """Even if all are asked at once, and answer at once."""
+    balancer = Balancer([late for late, _ in nodes],
+                        [begin for _, begin in nodes],
+                        random_module.Random(random.random()))
+    balancer.timeline.run(lambda: math.inf, 600.0)
+    assert len(balancer.up()) == 1
+    assert balancer.none_at < 500

@@ -178,6 +178,15 @@ def test_one_check_says_how_it_is(out):
                     ).status == 200
 
 
+def test_what_is_left_out_is_kept_for_the_last_and_for_others(door):
+    stubs.Scripted.results = [FAILED]
+    made = door(wsgi.below, {'backends': 'remote,scripted', **QUICK})
+    path = '/healthcheck/ready?exclude=scripted'
+    for _ in range(2):
+        assert wsgi.ask(made, path, **LAST).text == HELD
+        assert wsgi.ask(made, path, **NOT_LAST).text == 'REMOTE: NO ANSWER'
+
+
 def test_a_node_that_is_well_says_nothing_of_it(door):
     stubs.Remote.result = report.Result.ok()
     made = door(wsgi.below, {'backends': 'remote', **QUICK})
