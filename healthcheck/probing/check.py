@@ -45,13 +45,19 @@ class Check(abc.ABC):
         self.name = name
         self.label = label
         self.per_worker = per_worker
+        self._probes: Sequence[probe_module.Probe] = ()
+        self._shared = False
 
     def snapshot(self) -> report.CheckReport:
         """The check as it is to be published; it has a verdict."""
         probes = self.watchlist.probes
-        return self.state.snapshot(
-            self.name, self.label, per_worker=self.per_worker,
-            shared=bool(probes) and all(one.target.shared for one in probes))
+        if probes is not self._probes:  # there may be thousands
+            self._probes = probes
+            self._shared = bool(probes) and all(
+                one.target.shared for one in probes)
+        return self.state.snapshot(self.name, self.label,
+                                   per_worker=self.per_worker,
+                                   shared=self._shared)
 
     def restore(self, last: report.CheckReport, now: float) -> None:
         """Go on where another process left off."""

@@ -2,12 +2,13 @@
 
 """Three nodes of a service behind a real HAProxy, and clients.
 
-Each node has its own way to the one database, which can be cut. That way ends
-at an address that is not loopback: what is there is no node's own.
+Each node has its own way to the one database or broker, which can be cut. That
+way begins at an address that is not loopback: what is there is no node's own.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from collections.abc import Iterator
 from collections.abc import Mapping
 import contextlib
@@ -21,6 +22,7 @@ import psutil
 import pytest
 import requests
 
+from tests.functional import brokers
 from tests.functional import servers
 from tests.functional import stalls
 from tests.functional import test_demo
@@ -30,13 +32,13 @@ SEND_STATE = ['option httpchk GET /healthcheck', 'http-check send-state',
 
 CONF = '''
 [DEFAULT]
-transport_url = kombu+memory://
+transport_url = {queue}
 
 [database]
-connection = {url}
+connection = {database}
 
 [healthcheck]
-backends = database
+backends = {backends}
 interval = 0.5
 retry_interval = 0.2
 timeout = 1
@@ -64,17 +66,22 @@ def own_address() -> str:
 
 
 class Way:
-    """A node's way to the database.
+    """A node's way to what all nodes share.
 
-    :param database: its name
-    :ivar url: of the database
+    :param server: where it ends
+    :param backend: the check that goes this way
+    :param url_of: from (host, port) to what the node connects to
+    :ivar values: for CONF
     """
 
-    def __init__(self, mariadb: servers.MariaDB, database: str) -> None:
+    def __init__(self, server: servers.MariaDB | servers.RabbitMQ,
+                 backend: str, url_of: Callable[[str, int], str]) -> None:
         address = own_address()
-        self._relay = servers.Relay(mariadb.host, mariadb.port, address)
-        self.url = (f'mysql+pymysql://{database}:secret@{address}:'
-                    f'{self._relay.port}/{database}')
+        self._relay = servers.Relay(server.host, server.port, address)
+        url = url_of(address, self._relay.port).replace('$', '$$')
+        self.values = {'queue': 'kombu+memory://', 'database': '',
+                       'backends': backend,
+                       'database' if backend == 'database' else 'queue': url}
 
     def cut(self) -> None:
         self._relay.refuse()
@@ -100,11 +107,23 @@ def a_database(mariadb: servers.MariaDB) -> Iterator[str]:
         mariadb.drop_database(name)
 
 
+def to_database(mariadb: servers.MariaDB, name: str) -> Way:
+    """A way to one of :func:`a_database`."""
+    return Way(mariadb, 'database', lambda host, port: (
+        f'mysql+pymysql://{name}:secret@{host}:{port}/{name}'))
+
+
+def to_broker(broker: brokers.Broker) -> Way:
+    """A way to a virtual host."""
+    return Way(broker.server, 'message_queue',
+               lambda host, port: broker.url(port, host=host))
+
+
 def conf(directory: pathlib.Path, way: Way, more: str = '') -> pathlib.Path:
     """The configuration of a node."""
     directory.mkdir(exist_ok=True)
     made = directory / 'node.conf'
-    made.write_text(CONF.format(url=way.url, more=more))
+    made.write_text(CONF.format(**way.values, more=more))
     return made
 
 
@@ -136,7 +155,8 @@ def nodes(directory: pathlib.Path, mariadb: servers.MariaDB,
         database = stack.enter_context(a_database(mariadb))
         made = {}
         for name in ('one', 'two', 'three'):
-            made[name] = Node(directory / name, Way(mariadb, database), more)
+            made[name] = Node(directory / name,
+                              to_database(mariadb, database), more)
             stack.callback(made[name].close)
         for node in made.values():
             node.api.wait_for(200)

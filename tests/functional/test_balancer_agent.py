@@ -17,6 +17,7 @@ import time
 import pytest
 import requests
 
+from tests.functional import brokers
 from tests.functional import fleet
 from tests.functional import servers
 from tests.functional.servers import agent
@@ -82,7 +83,7 @@ class Node:
             conf = fleet.conf(directory, self.way, more + (
                 f'\ndisable_by_file_path = {self.drain}'))
             conf.write_text(conf.read_text().replace(
-                'backends = database', 'backends = database,disable_by_file'))
+                'backends = ', 'backends = disable_by_file,'))
             self.port = process.free_port()
             self.agent = agent.Agent(
                 '--config-file', conf, '--agent-check',
@@ -107,8 +108,8 @@ def made(directory: pathlib.Path, mariadb: servers.MariaDB,
         database = stack.enter_context(fleet.a_database(mariadb))
         found = {}
         for name in NAMES:
-            found[name] = Node(directory / name,
-                               fleet.Way(mariadb, database), more)
+            found[name] = Node(directory / name, fleet.to_database(
+                mariadb, database), more)
             stack.callback(found[name].close)
         yield found
 
@@ -127,6 +128,19 @@ def nodes(running: dict[str, Node],
     for node in running.values():
         node.heal()
     yield running
+
+
+def shipped() -> tuple[list[str], str]:
+    """What the documentation has: (lines of the backend, of a server)."""
+    path = pathlib.Path(__file__).parents[2] / 'doc' / 'source' / (
+        'examples/haproxy-agent.cfg')
+    lines = [line.strip() for line in path.read_text().splitlines()
+             if line.startswith(' ')]
+    (of_server,) = (line for line in lines if 'agent-check' in line)
+    return ([line for line in lines
+             if line != of_server and not line.startswith('server ')],
+            of_server.removeprefix('default-server ').replace(
+                '8079', '{http}').replace('8078', '{line}'))
 
 
 @pytest.fixture(scope='module')
@@ -148,21 +162,25 @@ def nodes_that_fail(running_that_fail: dict[str, Node],
 
 @contextlib.contextmanager
 def asking(nodes: Mapping[str, Node], check: list[str], more: str,
-           ) -> Iterator[servers.HAProxy]:
+           options: str | None = None) -> Iterator[servers.HAProxy]:
     """HAProxy with such options for each server, and all of them up.
 
     Each asks from an address of its own, so agents do not take it for one of
     those before.
 
     :param more: with the ports of the agent, as ``{http}`` and ``{line}``
+    :param options: of each server, in place of those of the bench
     """
     source = f'source 127.0.0.{next(_SOURCES)}'
-    with servers.HAProxy(
-            {name: node.api.server_port for name, node in nodes.items()},
-            check=[*ANSWERS, *check], more={
-                name: f'{source} weight 100 ' + more.format(
-                    http=node.agent.port, line=node.port)
-                for name, node in nodes.items()}) as haproxy:
+    haproxy = servers.HAProxy(
+        {name: node.api.server_port for name, node in nodes.items()},
+        check=[*ANSWERS, *check], more={
+            name: f'{source} weight 100 ' + more.format(
+                http=node.agent.port, line=node.port)
+            for name, node in nodes.items()})
+    if options is not None:
+        haproxy.options = options
+    with haproxy:
         fleet.wait_for(haproxy, nodes, set(nodes), 30)
         yield haproxy
 
@@ -190,6 +208,25 @@ def test_one_that_loses_the_database_leaves_and_returns(
             assert haproxy.server(name)['chkdown'] == '0'
 
 
+@pytest.mark.parametrize('way', ['http', 'agent'])
+def test_one_that_loses_the_broker_leaves_and_returns(
+        tmp_path: pathlib.Path, rabbitmq: servers.RabbitMQ,
+        way: str) -> None:
+    with contextlib.ExitStack() as stack:
+        broker = stack.enter_context(brokers.on(rabbitmq))
+        nodes = {}
+        for name in ('one', 'two'):
+            nodes[name] = Node(tmp_path / name, fleet.to_broker(broker), '')
+            stack.callback(nodes[name].close)
+        for node in nodes.values():
+            node.heal()
+        haproxy = stack.enter_context(asking(nodes, *WAYS[way]))
+        nodes['one'].way.cut()
+        fleet.wait_for(haproxy, nodes, {'two'}, BOUND)
+        nodes['one'].way.heal()
+        fleet.wait_for(haproxy, nodes, set(nodes), BOUND)
+
+
 @pytest.mark.parametrize('way', ['http', 'both'])
 def test_the_last_one_goes_on_under_load(nodes: dict[str, Node],
                                          way: str) -> None:
@@ -210,6 +247,26 @@ def test_the_last_one_goes_on_under_load(nodes: dict[str, Node],
         for node in nodes.values():
             node.way.heal()
         fleet.wait_for(haproxy, nodes, set(nodes), BOUND)
+
+
+def test_the_configuration_of_the_documentation(
+        nodes: dict[str, Node]) -> None:
+    check, more = shipped()
+    with asking(nodes, check, more, options='') as haproxy:
+        nodes['one'].way.cut()
+        # Its "inter" and "fall", and one poll of the agent's.
+        late = 2 * 2 + 2
+        fleet.wait_for(haproxy, nodes, {'two', 'three'}, BOUND + late)
+        nodes['two'].way.cut()
+        nodes['three'].way.cut()
+        servers.wait_until(
+            lambda: len(fleet.usable(haproxy, nodes)) == 1, 'one is left',
+            BOUND + late)
+        (last,) = fleet.usable(haproxy, nodes)
+        assert fleet.stays(haproxy, nodes, 10.0) == {frozenset([last])}
+        for node in nodes.values():
+            node.way.heal()
+        fleet.wait_for(haproxy, nodes, set(nodes), BOUND + late)
 
 
 @pytest.mark.parametrize('way', ['http', 'both'])
@@ -235,13 +292,15 @@ def test_with_the_line_alone_nobody_is_the_last(
                             timeout=10).status_code == 503
 
 
-def test_a_drain(nodes: dict[str, Node]) -> None:
+@pytest.mark.parametrize('way', WAYS)
+def test_a_drain(nodes: dict[str, Node], way: str) -> None:
     """No client request fails, and the node comes back when it is over."""
-    with asking(nodes, *WAYS['agent']) as haproxy, fleet.Clients(
+    with asking(nodes, *WAYS[way]) as haproxy, fleet.Clients(
             haproxy) as clients:
         nodes['one'].drain.touch()
         fleet.wait_for(haproxy, nodes, {'two', 'three'}, 10)
-        assert haproxy.server('one')['status'].startswith('UP')
+        # To the agent check it is no failure.
+        assert haproxy.up('one') or way != 'agent'
         nodes['one'].drain.unlink()
         fleet.wait_for(haproxy, nodes, set(nodes), 10)
     assert {status for _, status, _ in clients.answers} == {200}

@@ -223,6 +223,8 @@ def test_an_agent_that_nobody_would_hear(check, text, why):
         assert way_out in said
     # It may answer for itself, whatever it shares.
     assert 'listens on 127.0.0.1:0' in check(text, '--listen', '127.0.0.1:0')
+    assert "answers HAProxy's agent-check on 127.0.0.1:0" in check(
+        text, '--agent-check', '127.0.0.1:0')
 
 
 def test_check_tells_who_shares(check, tmp_path):

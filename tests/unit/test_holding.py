@@ -87,6 +87,18 @@ def test_a_summary_is_shared_if_all_of_it_is(places, shared):
     assert made.snapshot().shared is shared
 
 
+def test_a_summary_may_come_to_look_elsewhere():
+    probes = probe_module.Fixed(
+        probe_module.Probe(Place('db1'), policy.Policy()))
+    made = check_module.Summary('cells', probes, lambda now: (FAILED, True),
+                                policy.Policy())
+    made.judge(0.0, 0.0, 0.0)
+    assert made.snapshot().shared
+    probes.probes = (*probes.probes,
+                     probe_module.Probe(Place(), policy.Policy()))
+    assert not made.snapshot().shared
+
+
 def a_check(name='database', status=Status.FAIL, **more):
     return documents.a_check(name, status, shared=more.pop('shared', True),
                              **more)
