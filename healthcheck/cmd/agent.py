@@ -33,6 +33,16 @@ LOG = logging.getLogger(__name__)
 
 PROG = 'healthcheck-agent'
 
+_EXAMPLES = '''\
+examples:
+  healthcheck-agent --project nova --prog nova-conductor \\
+      --listen unix:/run/nova/healthcheck.sock
+  healthcheck-agent --config-file /etc/cinder/cinder.conf \\
+      --listen 127.0.0.1:8079
+  healthcheck-agent --project nova --prog nova-api --check \\
+      --paste /etc/nova/api-paste.ini --section filter:healthcheck
+'''
+
 _USELESS = (
     'an agent without --listen would be of no use: %s. Let it answer by '
     'itself, with --listen 127.0.0.1:8079 or --listen unix:PATH; or share '
@@ -56,7 +66,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def main_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog=PROG, description=__doc__,
+        prog=PROG, description=__doc__, epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter)
     sources.add_arguments(parser)
     answer = parser.add_argument_group('how to answer')

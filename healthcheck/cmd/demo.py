@@ -34,6 +34,12 @@ from healthcheck.probing import policy as policy_module
 if TYPE_CHECKING:
     from _typeshed import wsgi
 
+_EXAMPLES = '''\
+examples:
+  healthcheck-demo
+  healthcheck-demo --port 8081 --config-file /etc/nova/nova.conf
+'''
+
 DATABASE = 'demo.db'
 PASTE_FILE = 'etc/healthcheck/api-paste.ini'
 BACKENDS = ['database', 'message_queue']
@@ -86,7 +92,8 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def main_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog='healthcheck-demo', description=__doc__)
+        prog='healthcheck-demo', description=__doc__, epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--bind', default='127.0.0.1', metavar='ADDRESS',
                         help='where to listen (default: %(default)s)')
     parser.add_argument('--port', default=8080, type=int,
