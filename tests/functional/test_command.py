@@ -251,6 +251,10 @@ def test_probe_of_a_nova_with_all_well(api_node: Cloud) -> None:
     assert parts(done) == WELL
     text = api_node.probe('--format', 'table').out
     assert '3 in all: 3 pass' in text
+    done = run('config', 'check', '--project', 'nova', '--config-file',
+               api_node.conf)
+    assert '[api_database]connection' in {
+        one['option'] for one in done.json['of_the_service']}
     # Only what is named.
     done = api_node.probe('message_queue')
     assert [one['name'] for one in done.json['checks']] == ['message_queue']
