@@ -97,8 +97,8 @@ def main_parser() -> argparse.ArgumentParser:
                        metavar='N', help='how often, a second apart; the '
                        'worst of each check counts')
     often.add_argument('--wait', type=arguments.seconds, metavar='SECONDS',
-                       help='probe again until no check fails, for so long '
-                       'at most; the last result counts')
+                       help='probe again until no critical check fails, for '
+                       'so long at most; the last result counts')
     arguments.add_output(parser)
     parser.add_argument('--debug', action='store_true',
                         help='log all that happens')
@@ -151,13 +151,16 @@ def _document(found: trial.Outcome, running: trial.Trial,
         'components')} | {'failed_rounds': found.failed[check['name']]}
         for check in whole['checks']]
     # A hang is a failure; this is for what was never begun.
-    words = [whole['status']] + [output.UNKNOWN] * bool(found.missing)
+    words, reason = [whole['status']], whole['reason']
+    if found.missing:
+        words.append(output.UNKNOWN)
+        reason += f'; not looked at: {", ".join(found.missing)}'
     switches = running.switches
     said = {each['reason'] for check in checks
             for each in (check, *check['components'])
             if each['status'] != output.PASS}
     return {
-        'status': output.status_of(words), 'reason': whole['reason'],
+        'status': output.status_of(words), 'reason': reason,
         'rounds': rounds, 'checks': checks,
         'not_known': list(found.missing), 'not_run': running.left_out,
         'switches': {name: verdict.reason for name, verdict

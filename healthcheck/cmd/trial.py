@@ -97,11 +97,15 @@ class Trial:
         return self._outcome()
 
     def wait(self, seconds: float, progress: Progress) -> Outcome:
-        """Run them until none fails, or the time is over; return the last."""
+        """Run them until none that is critical fails; return the last.
+
+        :param seconds: until when another round may begin
+        """
         until = time.monotonic() + seconds
         self._first(progress)
-        while any(self._outcome().failed.values()) and (
-                time.monotonic() < until):
+        while time.monotonic() < until and any(
+                one.critical and one.status is report.Status.FAIL
+                for one in self._outcome().checks):
             self._reports.clear()
             self._once_more()
         return self._outcome()

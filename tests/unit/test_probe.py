@@ -18,6 +18,8 @@ import pytest
 
 from healthcheck.cmd import main
 from healthcheck.cmd import probe
+from healthcheck.cmd import trial
+from healthcheck.probing import rota
 from healthcheck.probing import rounds
 from healthcheck.probing import scheduler
 from healthcheck.reports import report
@@ -138,6 +140,23 @@ def test_rounds(run, act, arguments, code, failed, runs):
 def test_waiting_has_an_end(run, act):
     act(FAILED)
     assert run(HOSTILE, '--wait', '0.01')[0] == 2
+
+
+def test_what_only_warns_is_not_waited_for(run, act):
+    act(FAILED, Result.ok())
+    assert run(f'{HOSTILE}noncritical = hostile\n', '--wait', '60')[0] == 1
+
+
+def test_what_has_no_thread_is_unknown(run, monkeypatch):
+    """All threads hang, and it is no target's turn any more."""
+    monkeypatch.setattr(trial, '_PATIENCE', 0.0)
+    monkeypatch.setattr(rota.Rota, 'step', lambda self: [])
+    text = '[healthcheck]\nbackends = hanging\ntimeout = 0.1\n'
+    code, said, _ = run(text, '--format', 'table')
+    assert code == 3
+    assert 'hanging  UNKNOWN' in said
+    assert run(text, '--format', 'line')[1] == (
+        'HEALTHCHECK UNKNOWN - OK; not looked at: hanging\n')
 
 
 def test_one_that_hangs_does_not_keep_the_command(run, monkeypatch):
