@@ -26,6 +26,7 @@ from healthcheck import exceptions
 from healthcheck.host import group as group_module
 from healthcheck.serving import agent
 from healthcheck.serving import agentcheck
+from healthcheck.serving import door as door_module
 from healthcheck.serving import listening
 from healthcheck.serving import systemd
 
@@ -182,7 +183,7 @@ def _check(args: argparse.Namespace) -> None:
         print("answers HAProxy's agent-check on", address)
 
 
-def _load(args: argparse.Namespace) -> agent.Door:
+def _load(args: argparse.Namespace) -> door_module.Door:
     """Make a door from the current configuration."""
     if not cfg.CONF.reload_config_files():
         raise exceptions.ConfigError(['the files cannot be read: see above'])

@@ -24,7 +24,7 @@ from healthcheck.cmd import explain
 from healthcheck.cmd import output
 from healthcheck.cmd import sources
 from healthcheck import exceptions
-from healthcheck.serving import agent
+from healthcheck.serving import door as door_module
 
 PROG = 'healthcheck config'
 
@@ -102,7 +102,7 @@ def _document(args: argparse.Namespace) -> dict[str, Any]:
             **_found(args, door, balancer), 'warnings': warnings}
 
 
-def _found(args: argparse.Namespace, door: agent.Door,
+def _found(args: argparse.Namespace, door: door_module.Door,
            balancer: explain.Balancer | None) -> dict[str, Any]:
     view = door.view
     shared = explain.shared(door)

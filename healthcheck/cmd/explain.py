@@ -15,7 +15,7 @@ from healthcheck.config import redact
 from healthcheck.config import views
 from healthcheck.host import sharing
 from healthcheck.probing import policy as policy_module
-from healthcheck.serving import agent
+from healthcheck.serving import door as door_module
 
 
 class Effective(NamedTuple):
@@ -36,7 +36,7 @@ class Shared(NamedTuple):
     name: str
 
 
-def shared(door: agent.Door) -> Shared | None:
+def shared(door: door_module.Door) -> Shared | None:
     """None where each process probes for itself. Nothing is created."""
     if door.group is None:
         return None
@@ -44,7 +44,7 @@ def shared(door: agent.Door) -> Shared | None:
                   door.group.identity[:32])
 
 
-def files(door: agent.Door) -> list[str]:
+def files(door: door_module.Door) -> list[str]:
     """What was read, the last one wins."""
     return reading.files(door.view.service)
 

@@ -18,7 +18,7 @@ from paste.deploy import loadwsgi
 from healthcheck.answers import page
 from healthcheck.config import redact
 from healthcheck import exceptions
-from healthcheck.serving import agent
+from healthcheck.serving import door as door_module
 
 ERRORS = (cfg.Error, exceptions.ConfigError)
 """What a configuration that cannot be used raises."""
@@ -116,16 +116,16 @@ def section(args: argparse.Namespace,
     return context.global_conf, context.local_conf
 
 
-def door(args: argparse.Namespace) -> agent.Door:
+def door(args: argparse.Namespace) -> door_module.Door:
     """A door, as the service would make it from what was read.
 
     :raises exceptions.ConfigError: with every mistake
     """
     if not args.paste:
-        return agent.Door(page.not_found(), cfg.CONF)
+        return door_module.Door(page.not_found(), cfg.CONF)
     global_conf, local_conf = section(args)
-    return agent.Door(page.not_found(), {**global_conf, **local_conf},
-                      own_names=local_conf)
+    return door_module.Door(page.not_found(), {**global_conf, **local_conf},
+                            own_names=local_conf)
 
 
 def explained(exc: Exception) -> str:

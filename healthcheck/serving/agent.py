@@ -20,16 +20,12 @@ from typing import TYPE_CHECKING
 from oslo_config import cfg
 from oslo_log import log as logging
 
-from healthcheck.answers import board
-from healthcheck.answers import switches as switches_module
-from healthcheck.config import views
 from healthcheck import exceptions
-from healthcheck.host import group as group_module
 from healthcheck.host import lameduck
-from healthcheck import middleware
 from healthcheck.probing import threads
 from healthcheck.reports import drain
 from healthcheck.reports import report
+from healthcheck.serving import door as door_module
 from healthcheck.serving import systemd
 
 if TYPE_CHECKING:
@@ -50,73 +46,6 @@ _CHECK_TIMEOUT = 60.0
 
 # Seconds at the end for probes to close what they hold.
 _END_WAIT = 1.0
-
-
-class Door(middleware.Healthcheck):
-    """The door of an agent, which also shows the state of its probing."""
-
-    @property
-    def group(self) -> group_module.Group | None:
-        """The processes that it shares with."""
-        return self._group
-
-    @property
-    def view(self) -> views.View:
-        """The configuration that it was made from."""
-        return self._view
-
-    @property
-    def drain_delay(self) -> float:
-        """Seconds for which balancers may still send requests."""
-        return self.view.settings.drain_delay
-
-    @property
-    def status(self) -> report.Status | None:
-        """The node's status from the probes; None before the first report.
-
-        Unlike :meth:`probed` it starts nothing, which could take a while.
-        """
-        running = self._engine.peek()
-        started = running is not None and running.started
-        return self.probed({}) if started else None
-
-    @property
-    def alive_at(self) -> float:
-        """When the slowest probing thread was last seen to run."""
-        running = self._engine.peek()
-        if running is None:
-            return -math.inf
-        return running.alive_at
-
-    @property
-    def switches(self) -> switches_module.Switches:
-        """What is read on each request."""
-        return self._checks.switches
-
-    def allows(self, environ: wsgi.WSGIEnvironment) -> bool:
-        """Whether a caller is answered at all."""
-        return self._open or self._access.allows(environ)
-
-    def shown(self, environ: wsgi.WSGIEnvironment) -> board.Pages | None:
-        """The pages that hold now; None while probing has not begun."""
-        running = self._engine.peek()
-        if running is None or not running.started:
-            return None
-        return running.pages(self.switches.state(environ))
-
-    def is_checked_by(self, address: str) -> bool:
-        """Whether a balancer there lately asked over HTTP and sent state."""
-        return self._balancers is not None and self._balancers.checks(address)
-
-    def inherit(self, other: Door) -> None:
-        """Go on with what another one has heard from balancers."""
-        if self._balancers is not None and other._balancers is not None:
-            self._balancers.inherit(other._balancers)
-
-    def known(self) -> report.Report | None:
-        """The full report; None before there is one."""
-        running = self._engine.peek()
-        return running.known() if running is not None else None
 
 
 class Signals:
@@ -190,7 +119,7 @@ class Agent:
     :raises healthcheck.exceptions.ConfigError: if it cannot be loaded
     """
 
-    def __init__(self, load: Callable[[], Door],
+    def __init__(self, load: Callable[[], door_module.Door],
                  check: Callable[[], ConfigCheck],
                  notifier: systemd.Notifier) -> None:
         self._load = load
@@ -201,12 +130,12 @@ class Agent:
         self._watched_at = -math.inf
         self._door = load()
         self._check: ConfigCheck | None = None
-        self._starting: Door | None = None
+        self._starting: door_module.Door | None = None
         self._deadline = 0.0
         self._status = ''
 
     @property
-    def door(self) -> Door:
+    def door(self) -> door_module.Door:
         """The one in use."""
         return self._door
 
@@ -257,14 +186,14 @@ class Agent:
             self._adopt(self._starting)
         self._tell()
 
-    def _start(self, door: Door) -> None:
+    def _start(self, door: door_module.Door) -> None:
         """Start a door's probing, and begin the wait for its first report."""
         self._starting = door
         self._deadline = time.monotonic() + _FIRST_REPORT
         threading.Thread(target=door.probed, args=({},), daemon=True,
                          name='healthcheck-start').start()
 
-    def _adopt(self, door: Door) -> None:
+    def _adopt(self, door: door_module.Door) -> None:
         self._starting = None
         before = self._door
         if before is not door:

@@ -37,6 +37,7 @@ from healthcheck.reports import report
 
 if TYPE_CHECKING:
     from healthcheck.serving import agent
+    from healthcheck.serving import door as door_module
 
 LOG = logging.getLogger(__name__)
 
@@ -150,7 +151,7 @@ class Speaker:
         return any(line not in (UP, DRAINED) and now - at < _REMEMBERED
                    for line, at in self._said.copy().values())
 
-    def _line(self, pages: board.Pages, door: agent.Door,
+    def _line(self, pages: board.Pages, door: door_module.Door,
               address: str) -> bytes:
         checked = bool(pages.held) and door.is_checked_by(address)
         made_of, was_checked, line = self._made

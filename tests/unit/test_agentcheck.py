@@ -17,6 +17,7 @@ from healthcheck.answers import board
 from healthcheck.answers import switches
 from healthcheck.cmd import agent as command
 from healthcheck.probing import simulated
+from healthcheck.reports import drain
 from healthcheck.reports import report
 from healthcheck.serving import agentcheck
 from tests.unit import documents
@@ -35,13 +36,15 @@ class Case:
             ['disable_by_file'],
             settings.make(disable_by_file_path=str(self.drain)), [])
 
-    def pages(self, *checks, starting=False, last_stays=True):
+    def pages(self, *checks, starting=False, last_stays=True, drained=False):
         state = self.switches.state({})
         reports = board.Reports(
             None if starting else report.Report(checks), report.Report(()))
         return board.Pages(
             [*(one.name for one in checks), 'disable_by_file'], reports,
-            self.switches.verdicts(state), state=state, detailed=False,
+            self.switches.verdicts(state), [report.Verdict.of(
+                drain.NAME, FAIL, drain.DRAINED)] * drained,
+            state=state, detailed=False,
             now=NOW, time=0.0, last_stays=last_stays)
 
     def word(self, *checks, weight=100, checked=False, **more):
@@ -77,6 +80,13 @@ def test_out(case):
     assert case.word(starting=True) == 'down #STARTING\n'
 
 
+def test_a_drain_of_an_operator_is_no_failure(case):
+    assert case.word(a_check(PASS), drained=True) == 'up 0%\n'
+    assert case.word(drained=True, weight=50) == 'up 0%\n'
+    assert case.word(a_check(), drained=True) == (
+        'down #DATABASE: CONNECTION REFUSED\n')
+
+
 def test_a_drain_is_no_failure(case):
     case.drain.touch()
     assert case.word(a_check(PASS)) == 'up 0%\n'
@@ -102,6 +112,7 @@ def test_who_may_be_the_last_is_left_to_the_http_check(case):
                      last_stays=False).startswith('down')
     assert case.word(shared, a_check(name='worker'),
                      checked=True).startswith('down')
+    assert case.word(shared, checked=True, drained=True).startswith('down')
     case.drain.touch()
     assert case.word(shared, checked=True).startswith('down')
 
