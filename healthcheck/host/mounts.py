@@ -7,7 +7,7 @@ from __future__ import annotations
 import os
 import pathlib
 
-LOCAL = frozenset((
+_LOCAL = frozenset((
     'bcachefs', 'btrfs', 'ext2', 'ext3', 'ext4', 'f2fs', 'overlay', 'ramfs',
     'tmpfs', 'xfs', 'zfs'))
 """Types of file systems that are on this host, as the kernel names them."""
@@ -32,6 +32,12 @@ def is_in_memory(path: str) -> bool:
         return kind(descriptor) in MEMORY
     finally:
         os.close(descriptor)
+
+
+def doubtful(descriptor: int) -> str:
+    """The type of an open file's file system, if it may not be local."""
+    found = kind(descriptor)
+    return '' if found in _LOCAL else found or 'unknown'
 
 
 def kind(descriptor: int) -> str:

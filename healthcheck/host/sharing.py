@@ -78,11 +78,10 @@ class Sharing:
         self._shown = None
         try:
             self._clean_up()
-            # So a full disk is found now, and not with the first report. A
-            # process may have asked already.
-            self.directory.write(self._ask, bytes(4096),
-                                 self.directory.stamp(self._ask),
-                                 self._through)
+            # So a full disk is found now, and not with the first report. If a
+            # process has asked already, its request stays.
+            self.directory.add(self._ask, bytes(4096), _NOT_ASKED,
+                               self._through)
         except Unusable:
             self.resign()
             raise

@@ -143,6 +143,23 @@ class Directory:
         except OSError as exc:
             raise Unusable(f'{self.join(name)}: {exc.strerror}') from None
 
+    def add(self, name: str, data: bytes, stamp: int, through: str) -> None:
+        """Write a file, unless there is one; the same as :meth:`write` else.
+
+        :raises Unusable: if that is not possible
+        """
+        self.write(through, data, stamp, through)
+        held = self._at()
+        try:
+            os.link(through, name, src_dir_fd=held.descriptor,
+                    dst_dir_fd=held.descriptor)
+        except FileExistsError:
+            pass
+        except OSError as exc:
+            raise Unusable(f'{self.join(name)}: {exc.strerror}') from None
+        finally:
+            self.remove(through)
+
     def read(self, name: str) -> tuple[bytes, int] | None:
         """(content, stamp); None if there is no such file.
 
@@ -247,7 +264,11 @@ class Directory:
         try:
             found = os.fstat(descriptor)
             self._judge(found)
-            self._judge_mount(descriptor)
+            doubtful = self._only_local and mounts.doubtful(descriptor)
+            if doubtful:
+                raise Unusable(f'{self.path}: on a file system of type '
+                               f'{doubtful}, which may not be local; set '
+                               f'[healthcheck]state_path')
             return _Held(descriptor, found, self._measure(descriptor))
         except BaseException:
             os.close(descriptor)
@@ -261,14 +282,6 @@ class Directory:
             raise Unusable(f'{self.path}: open to others (mode '
                            f'{stat.S_IMODE(found.st_mode):o}; it must be '
                            f'700)')
-
-    def _judge_mount(self, descriptor: int) -> None:
-        kind = mounts.kind(descriptor) if self._only_local else ''
-        if self._only_local and kind not in mounts.LOCAL:
-            raise Unusable(f'{self.path}: on a file system of type '
-                           f'{kind or "unknown"}, which may not be local; '
-                           f'choose another place, or this one, for '
-                           f'[healthcheck]state_path')
 
     def _measure(self, descriptor: int) -> int:
         """The resolution of file times, measured on the directory itself."""

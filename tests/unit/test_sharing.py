@@ -14,6 +14,7 @@ from healthcheck.config import views
 from healthcheck.host import group as group_module
 from healthcheck.host import mounts
 from healthcheck.host import sharing
+from healthcheck.host import statefiles
 from healthcheck.plugins import database
 from healthcheck.reports import report
 from tests.unit import wsgi
@@ -245,6 +246,18 @@ def test_who_asks_before_there_is_a_prober_reaches_it(member):
     one, other = member(), member()
     one.directory.prepare()
     other.ask()
+    assert one.elect()
+    assert one.asked() and not one.asked()
+
+
+def test_who_asks_during_an_election_reaches_the_prober(member, monkeypatch):
+    one, other = member(), member()
+    write = statefiles.Directory.write
+
+    def meanwhile(directory, *args):
+        other.ask()
+        return write(directory, *args)
+    monkeypatch.setattr(statefiles.Directory, 'write', meanwhile)
     assert one.elect()
     assert one.asked() and not one.asked()
 

@@ -45,6 +45,14 @@ def test_what_is_written_is_read(directory):
     assert directory.names() == ['a']
 
 
+def test_what_is_there_is_not_replaced(directory):
+    directory.add('a', b'one', 1234, 'a.tmp')
+    assert directory.read('a') == (b'one', 1234)
+    directory.add('a', b'another', 1235, 'a.tmp')
+    assert directory.read('a') == (b'one', 1234)
+    assert directory.names() == ['a']
+
+
 def test_a_reader_keeps_what_it_has_opened(directory):
     directory.write('a', b'one', 1, 'a.tmp')
     with open(directory.join('a'), 'rb') as reader:
