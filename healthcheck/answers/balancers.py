@@ -142,8 +142,8 @@ class Balancers:
     """What this process has heard from balancers.
 
     A client can send the header, too, so only the addresses of balancers
-    count, and no request that was forwarded. Requests share this without a
-    lock: each replaces one item.
+    count, and no request that was visibly forwarded. Requests share this
+    without a lock: each replaces one item.
 
     :param ranges: networks of the balancers
     :param clock: monotonic seconds
@@ -182,7 +182,7 @@ class Balancers:
         if before is None and len(self._seen) >= _MOST_SERVERS:
             self._forget_oldest()
         now, until = self._clock(), 0.0
-        if said.last and not said.up:
+        if said.last and not said.up and reasons:
             until = now + self._uniform(*COME_BACK)
         elif before is not None and said.up and not said.last:
             until = before.until

@@ -247,6 +247,11 @@ def test_who_comes_back_from_nothing_stays_for_a_while(heard, clock):
     assert not heard.holds()
 
 
+def test_who_comes_back_well_does_not(heard):
+    poll(heard, OUT)
+    assert not poll(heard, BESIDE, 'X')
+
+
 @pytest.mark.parametrize('text', [
     LAST,  # alone: nobody else would leave with it
     OUT.replace('1/0', '1/1')])  # another one was faster
