@@ -203,7 +203,7 @@ class Rota:
             self._drop(watched)
             return []
         if again:
-            watched.hurry(at)
+            watched.hurry(at, history.REFRESH)
         elif len(judged) < len(watched.probes):
             pass  # some came during the visit: they are due
         elif watched.fresh and not watched.confirming:

@@ -135,8 +135,7 @@ class ProbeState:
 
         :param proved_at: when traffic showed all that a probe would
         """
-        return (not self.running and not self.confirming
-                and self.status is Status.PASS
+        return (not self.running and self.status is Status.PASS
                 and self._next_cause == history.PROBE
                 and self._judged_at < proved_at <= now
                 and now < min(proved_at + self.policy.interval,

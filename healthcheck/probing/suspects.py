@@ -78,7 +78,7 @@ class Suspects:
 
     def _raise(self, now: float) -> None:
         for watched, since in list(self._since.items()):
-            if watched.began_at > since or not watched.probes:
+            if watched.began_at >= since or not watched.probes:
                 del self._since[watched]
             else:
                 self._rota.suspect(watched, now)

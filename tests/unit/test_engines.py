@@ -90,6 +90,35 @@ def test_a_statement_that_writes(engine, seen, write):
     assert seen().wrote_at == seen().answered_at > 0
 
 
+def test_reads_write_nothing(engine, seen):
+    with engine.connect() as connection:
+        for _ in range(3):
+            connection.execute(sqlalchemy.select(TABLE))
+    assert seen().calls == 3
+    assert seen().wrote_at < 0
+
+
+def test_a_call_is_as_old_as_its_beginning(engine, seen, monkeypatch):
+    times = iter([11.0, 12.0, 13.0])
+    monkeypatch.setattr(engines_module.time, 'monotonic',
+                        lambda: next(times))
+    with engine.connect() as connection:
+        connection.execute(sqlalchemy.select(TABLE))
+        connection.execute(sqlalchemy.select(TABLE))
+        assert seen().answered_at == 11
+        connection.execute(sqlalchemy.select(TABLE))
+        assert seen().answered_at == 12
+        monkeypatch.undo()
+    assert seen().answered_at == 13
+
+
+def test_a_connection_that_is_dropped_tells_nothing(early, seen):
+    with early.connect() as connection:
+        connection.execute(sqlalchemy.select(TABLE))
+        connection.invalidate()
+    assert seen().calls == 0
+
+
 def test_many_at_once(engine, seen):
     with engine.begin() as connection:
         connection.execute(TABLE.insert(), [{'id': 1}, {'id': 2}])
@@ -167,7 +196,8 @@ def error(code, text='', kind=pymysql.err.OperationalError):
 
 
 @pytest.mark.parametrize('exc', [
-    error(2003, "Can't connect"), error(1045, 'Access denied'),
+    error(2003, "Can't connect"), error(2003, "Can't connect (timed out)"),
+    error(9999, 'anything'), error(1045, 'Access denied'),
     error(1040, 'Too many connections'), error(2013, 'Lost connection'),
     pymysql.err.InterfaceError(0, '')])
 def test_a_connect_that_fails(mysql, ledger, exc):
@@ -225,6 +255,8 @@ def execute(made, exc):
 
 @pytest.mark.parametrize('exc, blamed', [
     (error(2006, 'gone away'), True), (error(2013, 'Lost connection'), True),
+    (error(2013, 'Lost connection to MySQL server during query (timed out)'),
+     True),
     (error(1047, 'WSREP has not yet prepared node'), True),
     (error(1290, 'The server is running with --read-only'), True),
     (error(9001, 'Max connect timeout'), True),
@@ -304,7 +336,9 @@ def test_a_child_writes_nothing_and_its_own_ledger_takes_over(
     if pid == 0:
         try:
             made = sqlalchemy.create_engine(url)
-            insert(made)
+            with made.begin() as connection:
+                connection.execute(TABLE.insert().values())
+                connection.execute(TABLE.insert().values())
             unheard = seen() == before
             own = ledger_module.Ledger()
             engines_module.Engines(own).listen()
@@ -315,6 +349,23 @@ def test_a_child_writes_nothing_and_its_own_ledger_takes_over(
         finally:
             os._exit(2)
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+
+
+def test_a_connection_that_a_child_inherits_tells_it_nothing(early, seen):
+    connection = early.connect()
+    connection.execute(TABLE.insert().values())
+    before = seen()
+    pid = ctypes.CDLL(None).fork()
+    if pid == 0:
+        try:
+            connection.execute(TABLE.insert().values())
+            connection.close()
+            os._exit(0 if seen() == before else 1)
+        finally:
+            os._exit(2)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+    connection.close()
+    assert seen().calls == 1
 
 
 def test_what_raises_in_it_is_not_the_services_problem(early, ledger,

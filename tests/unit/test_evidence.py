@@ -14,9 +14,11 @@ from healthcheck.probing import check
 from healthcheck.probing import evidence
 from healthcheck.probing import policy as policy_module
 from healthcheck.probing import probe
+from healthcheck.probing import rota
 from healthcheck.probing import state
 from healthcheck.probing import suspects
 from healthcheck.probing import target
+from healthcheck.probing import watched
 from healthcheck.reports import history
 from healthcheck.reports import report
 from tests.unit import world
@@ -34,6 +36,7 @@ class Calls:
         self.found = {}
         self.news = set()
         self.faults = 0
+        self.looks = 0
 
     def worked(self, mark, at, writes=True):
         before = self.found.get(mark, evidence.NOTHING)
@@ -46,6 +49,7 @@ class Calls:
         self.news.add(mark)
 
     def look(self, now):
+        self.looks += 1
         news, self.news = self.news, set()
         return news
 
@@ -158,6 +162,35 @@ class TestStandIn:
         assert shown.history.last_passed == pytest.approx(
             1e9 + 20, abs=2 * STEP)
 
+    def test_calls_before_the_last_probe_do_not_count(self):
+        _, calls, here = make(uniform=lambda low, high: 0.0)
+        calls.found[1] = evidence.Seen(calls=1000)
+        drive(here, 10.01, lambda now: calls.worked(1, now))
+        assert here.reports[-1][1].checks[0].evidence.calls == (
+            pytest.approx(10 / STEP, abs=3))
+
+    def test_the_calls_of_a_process_that_is_gone_do_not_count(self):
+        _, calls, here = make(uniform=lambda low, high: 0.0)
+        drive(here, 15, lambda now: calls.worked(1, now))
+        calls.found[1] = evidence.Seen(19, 19, calls=1)
+        here.run(21)
+        assert here.reports[-1][1].checks[0].evidence == report.Evidence(
+            19, 0)
+
+    def test_what_is_not_due_is_not_asked_for(self):
+        """A question that is put less often needs no visit before."""
+        seldom = dataclasses.replace(POLICY, interval=29)
+        database, calls = Database(lambda now: (world.OK, 0.01)), Calls()
+        here = world.World(
+            [database], POLICY, traffic=calls, uniform=lambda low, high: 0.0,
+            checks=[check.Single('database', database, POLICY),
+                    check.Single('services', database, seldom,
+                                 target.Question(lambda connection: None))])
+        drive(here, 28.9, lambda now: calls.worked(1, now))
+        assert database.started == [0]
+        drive(here, 29.1, lambda now: calls.worked(1, now))
+        assert len(database.started) == 2
+
     def test_a_probe_says_nothing_of_traffic(self):
         _, calls, here = make()
         here.run(1)
@@ -173,6 +206,63 @@ class TestStandIn:
 
 
 class TestSuspicion:
+
+    def test_when_there_may_be_another_visit(self):
+        one = evidence.Suspicion()
+        # Each finds nothing, so the pause doubles, up to the interval.
+        assert [at for at in range(20) if one.raised(at, 3.0)] == [
+            0, 1, 3, 6, 9, 12, 15, 18]
+        assert one.raised(25, 3.0)  # it has been quiet for long
+        assert one.raised(26, 3.0)
+
+    def test_not_more_often_than_once_a_second(self):
+        one = evidence.Suspicion()
+        assert [at for at in (0, 0.9, 1, 1.5, 2) if one.raised(at, 0.3)] == [
+            0, 1, 2]
+
+    def test_a_visit_that_hangs_confirms_it(self):
+        one = watched.Watched('key', Database(None))
+        one.probes.append(probe.Probe(one.target, POLICY))
+        assert one.suspicion.raised(0, 10) and one.suspicion.raised(1, 10)
+        one.begin(1)
+        assert one.overdue(one.due_at - 0.1, 1e9) == []
+        assert not one.suspicion.raised(2, 10)
+        assert one.overdue(one.due_at, 1e9) == one.probes
+        assert one.suspicion.raised(2, 10)
+
+    @pytest.mark.parametrize('fall', [3, 4])
+    def test_each_that_finds_a_fault_is_soon_followed(self, fall):
+        database, calls, here = make(
+            lambda now: ((world.OK if now < 33 else world.REFUSED), 0.01),
+            dataclasses.replace(POLICY, fall=fall, retry_interval=8))
+        drive(here, 33, lambda now: calls.worked(1, now))
+        drive(here, 40, lambda now: calls.failed(1, now))
+        assert here.statuses('database')[-1] == (
+            pytest.approx(33 + 1.15 * (fall - 1), abs=0.3), Status.FAIL)
+
+    def test_only_what_it_is_about_is_visited(self):
+        one, other = (Database(lambda now: (world.OK, 0.01), mark)
+                      for mark in (1, 2))
+        other.name = 'other'
+        calls = Calls()
+        here = world.World([one, other], POLICY, traffic=calls)
+        here.run(5)
+        calls.failed(1, 5)
+        here.run(6)
+        assert (len(one.started), len(other.started)) == (2, 1)
+
+    def test_a_visit_that_begins_that_very_moment_is_enough(self):
+        database, calls, here = make()
+        calls.failed(1, 0.0)
+        here.run(3)
+        assert len(database.started) == 1
+
+    def test_traffic_is_looked_at_now_and_then(self):
+        """However often the scheduler has something to do."""
+        _, calls, here = make()
+        drive(here, 1.5, lambda now: None, step=0.01)
+        assert 1.5 / evidence.TICK - 2 < calls.looks <= (
+            1.5 / evidence.TICK + 1)
 
     def test_a_call_that_fails_sets_off_a_probe(self):
         database, calls, here = make()
@@ -266,6 +356,8 @@ class TestBurst:
         here.run(5)
         calls.faults += suspects.BURST
         here.run(5 + evidence.TICK)
+        assert len(database.started) == 2
+        here.run(9)
         assert len(database.started) == 2
 
     def test_fewer_do_not(self):
@@ -405,7 +497,99 @@ def test_a_take_over_rests_on_what_was_seen(backend, gaps, number):
             assert max(successes) >= at - POLICY.ttl
 
 
+class Visits:
+    """A rota, and a test that says when a visit is over."""
+
+    def __init__(self):
+        self.now = 0.0
+        self.begun = []
+        self.calls = Calls()
+        self.rota = rota.Rota(
+            1, POLICY, self.begun.append, lambda watched: None,
+            lambda: self.now, lambda: 1e9 + self.now,
+            lambda low, high: 0.0, self.calls.seen)
+        self.probe = probe.Probe(Database(None), POLICY)
+        self.watched = self.rota.add(self.probe)
+        self.rota.step()
+
+    def end(self, again=False):
+        self.rota.finished(self.watched, target.Findings(world.OK), self.now,
+                           again)
+
+
+class TestVisits:
+
+    def test_a_call_does_not_stand_in_for_what_an_admin_asked_for(self):
+        here = Visits()
+        here.now = 0.8
+        here.end(again=True)
+        here.calls.worked(1, 0.81)
+        here.now = 0.82
+        here.rota.step()
+        assert len(here.begun) == 2
+
+    def test_a_suspect_that_is_gone_is_forgotten(self):
+        here = Visits()
+        suspicious = suspects.Suspects(here.calls, here.rota, [])
+        here.calls.failed(1, 0.1)
+        suspicious.look(0.2)
+        here.rota.remove(here.probe)
+        here.now = 0.3
+        here.end()
+        suspicious.look(0.5)
+        assert here.rota.step() == []
+        assert len(here.begun) == 1
+
+
 class TestState:
+
+    @pytest.fixture
+    def passed(self):
+        one = state.ProbeState(POLICY)
+        one.started(100)
+        one.finished(world.OK, 100.1, 1e9)
+        return one
+
+    def test_what_can_rest(self, passed):
+        assert passed.can_rest(105, 106)
+        assert not passed.can_rest(100, 106)  # the probe knows more
+        assert not passed.can_rest(107, 106)
+        assert not passed.can_rest(101, 111.5)  # too old
+
+    def test_not_while_a_probe_runs(self, passed):
+        passed.started(102)
+        assert not passed.can_rest(105, 106)
+
+    def test_a_call_stands_in_once(self, passed):
+        passed.stood_in(report.Evidence(105, 1), 106, 1e9, -0.1)
+        assert passed.due_at == 114
+        assert not passed.can_rest(105, 114)
+
+    def test_when_it_stood_in_is_when_the_call_was(self, passed):
+        passed.stood_in(report.Evidence(105, 1), 106, 1e9)
+        assert passed.snapshot('database').time == 1e9 - 1
+
+    def test_a_probe_takes_the_place_of_evidence(self, passed):
+        passed.stood_in(report.Evidence(105, 1), 106, 1e9)
+        passed.started(115)
+        passed.finished(world.OK, 115.1, 1e9)
+        assert passed.snapshot('database').evidence is None
+
+    def test_the_last_probe_is_as_old_as_its_beginning(self):
+        one = state.ProbeState(POLICY)
+        one.started(100)
+        one.finished(world.OK, 100.9, 1e9)
+        assert one.can_rest(159, 159.9)
+        assert not one.can_rest(159, 160.1)
+
+    def test_a_cause_is_that_of_one_probe(self, passed):
+        passed.hurry(102, history.TRAFFIC)
+        passed.started(102)
+        assert passed.cause == history.TRAFFIC
+        passed.finished(world.OK, 102.1, 1e9)
+        assert passed.can_rest(105, 106)
+        passed.started(112)
+        assert passed.cause == history.PROBE
 
     def test_one_that_took_over_has_to_probe_first(self):
         one, other = (state.ProbeState(POLICY) for _ in range(2))

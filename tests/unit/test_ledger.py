@@ -65,6 +65,31 @@ def test_a_failure_is_told_once(ledger):
     ledger.failed(one)
     assert set(reader.failed()) == {1, 2}
     assert reader.seen(1).failed_at > 0
+    ledger.failed(other)
+    assert list(reader.failed()) == [2]
+
+
+class Words(list):
+    """Remembers in which order they were written."""
+
+    def __init__(self, words):
+        super().__init__(words)
+        self.written = []
+
+    def __setitem__(self, at, word):
+        self.written.append((at, word))
+        super().__setitem__(at, word)
+
+
+def test_what_is_written_last_tells_of_the_rest(ledger):
+    """A reader may look at any moment."""
+    ledger._marks = marks = Words(ledger._marks)
+    ledger.times = times = Words(ledger.times)
+    slot = ledger.slot(7)
+    assert [word for _, word in marks.written] == [7, 1]
+    ledger.failed(slot)
+    assert [at for at, _ in times.written] == [
+        slot + ledger_module.FAILED, ledger_module._FAILED_AT]
 
 
 def test_what_has_no_slot_is_lost(ledger):

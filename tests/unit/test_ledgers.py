@@ -135,6 +135,7 @@ def test_errors_are_counted_from_when_a_process_is_known(group, start):
     assert ledgers.errors() == 0
     other.order(b'e')
     ledgers.look(0.1)
+    ledgers.look(0.2)
     assert ledgers.errors() == 1
     other.kill()
     ledgers.look(5.0)
@@ -221,6 +222,59 @@ def test_a_file_that_was_removed_is_made_again(group):
     ledgers.detach()
 
 
+def test_one_that_another_has_taken_the_place_of_is_made_again(group):
+    own, ledgers = make(group)
+    ledgers.attach()
+    directory = statefiles.Directory(group.place)
+    name, = files(group)
+    directory.remove(name)
+    os.close(directory.open(name, os.O_RDWR | os.O_CREAT))
+    ledgers.attach()
+    own.answered(own.slot(MARK), 9.0)
+    _, others = make(group)
+    others.look(0.0)
+    assert others.seen([MARK]).answered_at == 9.0
+    ledgers.detach()
+
+
+def test_one_that_is_there_is_kept(group):
+    """A prober reads it: another one at each look would be a leak."""
+    def inode():
+        return statefiles.Directory(group.place).stat(files(group)[0]).st_ino
+    _, ledgers = make(group)
+    ledgers.attach()
+    before = inode()
+    ledgers.attach()
+    assert inode() == before
+    ledgers.detach()
+
+
+def test_a_prober_follows_the_directory_without_a_ledger_there(group,
+                                                               tmp_path):
+    """As where there was no space for its own."""
+    _, others = make(group)
+    others.look(0.0)
+    os.rename(tmp_path / f'healthcheck-{os.geteuid()}', tmp_path / 'gone')
+    statefiles.Directory(group.place).prepare()
+    own, ledgers = make(group)
+    ledgers.attach()
+    own.answered(own.slot(MARK), 9.0)
+    others.look(1.0)
+    assert others.seen([MARK]).answered_at == 9.0
+    ledgers.detach()
+
+
+def test_the_directory_is_read_once_a_second(group, monkeypatch):
+    names = []
+    read = statefiles.Directory.names
+    monkeypatch.setattr(statefiles.Directory, 'names', lambda self: (
+        names.append(1), read(self))[1])
+    _, ledgers = make(group)
+    for tenths in range(21):
+        ledgers.look(tenths / 10)
+    assert len(names) == 3
+
+
 def test_no_space_leaves_it_to_the_process_itself(group, monkeypatch):
     def write(descriptor, data):
         raise OSError(28, 'No space left on device')
@@ -269,6 +323,9 @@ def test_no_descriptor_or_mapping_is_left(group, start):
                 pathlib.Path('/proc/self/maps').read_text().count(
                     '.evidence'))
     _, ledgers = make(group)
+    directory = statefiles.Directory(group.place)
+    directory.names()
+    without = held()
     ledgers.attach()
     before = held()
     for now in range(3):
@@ -280,6 +337,8 @@ def test_no_descriptor_or_mapping_is_left(group, start):
     ledgers.look(9.0)
     assert held() == before
     ledgers.detach()
+    # The process goes on writing to its memory, whose mapping has one.
+    assert held()[0] == without[0] + 1
     assert files(group) == []
 
 
