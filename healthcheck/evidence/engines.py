@@ -104,7 +104,7 @@ class Engines:
         if not self._mine[0]:
             return  # in a child of the process that this belongs to
         try:
-            note = context.root_connection.info[self._key]
+            note = context.root_connection.connection.info[self._key]
         except KeyError:
             note = self._meet(context.root_connection)
         except NotImplementedError:
@@ -130,9 +130,12 @@ class Engines:
         note = record.info.get(self._key)
         if note is None or not note.began_at or connection is None:
             return
-        self._ledger.answered(note.slot, note.began_at)
-        if note.wrote and self._mine[0]:
-            self._ledger.times[note.slot + WROTE] = note.began_at
+        if self._mine[0]:  # as above: a call would cost as much again
+            slot, times = note.slot, self._ledger.times
+            times[slot + ANSWERED] = note.began_at
+            times[slot + CALLS] += 1
+            if note.wrote:
+                times[slot + WROTE] = note.began_at
         note.began_at = 0.0
 
     def _failed(self, context: engine.ExceptionContext) -> None:

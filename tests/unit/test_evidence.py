@@ -217,7 +217,7 @@ class TestSuspicion:
 
     def test_not_more_often_than_once_a_second(self):
         one = evidence.Suspicion()
-        assert [at for at in (0, 0.9, 1, 1.5, 2) if one.raised(at, 0.3)] == [
+        assert [at for at in (0, 0.9, 1, 1.8, 2) if one.raised(at, 0.6)] == [
             0, 1, 2]
 
     def test_a_visit_that_hangs_confirms_it(self):
