@@ -167,6 +167,8 @@ class DrainFile:
             return None, None
         if not self._trusts(found):
             return _version(found), None
+        if exc.errno == errno.ENOENT:
+            return self._seen  # another one came meanwhile: for the next look
         if exc.errno != errno.EACCES:
             # Of descriptors, for example. Tried again at the next look.
             self._say(f'cannot be read for now: {exc.strerror}')

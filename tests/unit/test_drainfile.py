@@ -255,6 +255,23 @@ def test_a_file_that_goes_while_it_is_looked_at(file, reader, path,
     assert reader.look() is None
 
 
+def test_a_file_that_is_replaced_while_it_is_looked_at(
+        file, reader, path, monkeypatch, caplog):
+    file.begin('a new disk', 'alice', 1800)
+    real = os.open
+
+    def replaced(name, *args, **kwargs):
+        if name == str(path):
+            monkeypatch.setattr(os, 'open', real)
+            raise FileNotFoundError(2, 'No such file or directory')
+        return real(name, *args, **kwargs)
+    monkeypatch.setattr(os, 'open', replaced)
+    caplog.clear()
+    assert reader.look() is None
+    assert said(caplog) == []
+    assert reader.look().by == 'alice'
+
+
 def test_nothing_is_left_when_it_cannot_be_written(file, path, monkeypatch):
     def full(descriptor):
         raise OSError(28, 'No space left on device')
