@@ -144,9 +144,8 @@ class Engines:
                 # Of a statement that has failed, nothing else is known.
                 with contextlib.suppress(NotImplementedError):
                     context.connection.info.pop(self._key, None)
-            if (context.is_pre_ping or context.engine is None
-                    or not request.counts()):
-                return
+            if context.engine is None or not request.counts():
+                return  # it pings what was idle, or nobody vouches for it
             if self._blames_server(context):
                 self._ledger.failed(self._slot(context.engine))
         except Exception as exc:  # the service's own error must come through

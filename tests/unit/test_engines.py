@@ -315,16 +315,12 @@ class TestAnonymous:
 def test_a_ping_that_finds_an_idle_connection_closed_is_none(ledger, url):
     """The pool opens another one, and that tells."""
     made = sqlalchemy.create_engine(url, pool_pre_ping=True)
-    insert(made)
-    pings = []
-
-    def ping(raw):
-        pings.append(raw)
-        raise sqlite3.OperationalError('closed')
-    made.dialect.do_ping = ping
-    made.dialect.is_disconnect = lambda *args: True
-    made.connect().close()
-    assert pings and failed(ledger) == []
+    with made.connect() as connection:
+        idle = connection.connection.dbapi_connection
+    idle.close()
+    with made.connect() as connection:
+        assert connection.connection.dbapi_connection is not idle
+    assert failed(ledger) == []
 
 
 def test_after_it_ends_nothing_is_heard(early, seen, ledger):
