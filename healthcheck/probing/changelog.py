@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 
-"""What is worth a line in the log: each change once, each reason once."""
+"""Decides what to log: each change once, each reason once."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ Status = report.Status
 
 
 class Said:
-    """What was said of one thing since it last passed.
+    """What was logged about one thing since it last passed.
 
-    Between two passes the same reason for the same status is said once,
-    however a backend wavers between two ways to fail.
+    Between two passes, a reason for a status is logged once, even if the
+    backend alternates between two faults.
 
-    :ivar any: whether anything was
+    :ivar any: whether anything was logged
     """
 
     def __init__(self) -> None:
@@ -34,7 +34,7 @@ class Said:
 
     def is_news(self, before: Status | None, now: Status,
                 reason: str) -> bool:
-        """Take note of a status, and tell whether to say it."""
+        """Note a status; return whether to log it."""
         if now is Status.PASS:
             self._said.clear()
             return before is not now
@@ -45,9 +45,9 @@ class Said:
 
 
 class Changelog:
-    """Logs what becomes of checks, and tells who listens.
+    """Logs changes of checks and passes them to listeners.
 
-    :param prober: who probes
+    :param prober: the process that probes
     :param changed: called with each change of a check's status; it must
         return at once
     """
@@ -60,9 +60,9 @@ class Changelog:
         self._said: dict[str, Said] = {}
 
     def restore(self, name: str, check: report.CheckReport | None) -> None:
-        """Another process has said this of a check already.
+        """Note what another process has already logged about a check.
 
-        :param check: None if what it said is out of date
+        :param check: None if that is out of date
         """
         self._before.pop(name, None)
         said = self._said[name] = Said()
@@ -72,9 +72,9 @@ class Changelog:
 
     def judged(self, check: report.CheckReport, *,
                quiet: bool = False) -> None:
-        """A check was judged.
+        """Note that a check was judged.
 
-        :param quiet: whether a failure is said by another line already
+        :param quiet: whether another line already reports the failure
         """
         before, status = self._before.get(check.name), check.status
         self._before[check.name] = status
@@ -82,7 +82,7 @@ class Changelog:
         loud = (status is Status.PASS or not quiet) and said.is_news(
             before, status, check.reason)
         if status is before and not loud:
-            return  # as after nearly every visit
+            return  # so it is after nearly every visit
         change = changes.StateChange.of(check, before, self._prober)
         if status is not before:
             self._changed(change)

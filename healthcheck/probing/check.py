@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 
-"""A check: a name, the probes that it wants, and what they mean together."""
+"""A check: a name, its probes, and what they mean together."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ from healthcheck.reports import history
 from healthcheck.reports import report
 
 Judge = Callable[[float], tuple[report.Result, bool]]
-"""From the present monotonic time to (result, whether it is final). It is a
-function of what is known of the probes, and does nothing else."""
+"""Maps the current monotonic time to (result, whether it is final). It reads
+the state of the probes and has no side effects."""
 
 PATIENCE = 0.9
-"""The part of ``timeout`` that a summary waits for probes not settled yet. It
-is longer than a driver may wait, so a first visit that fails tells why."""
+"""The part of ``timeout`` that a summary waits for unsettled probes. It is
+longer than a driver may wait, so the reason for a first failure is known."""
 
 
 class Check(abc.ABC):
-    """What one line of a report is about.
+    """One line of a report.
 
-    :ivar name: as it is configured
-    :ivar label: what stands before a reason where many are listed
-    :ivar per_worker: whether each worker has to look for itself
+    :ivar name: as configured
+    :ivar label: put before the reason where many checks are listed
+    :ivar per_worker: whether each worker has to run it for itself
     :ivar state: what is published
-    :ivar watchlist: the probes that it wants
+    :ivar watchlist: its probes
     """
 
     state: state_module.ProbeState
@@ -49,9 +49,9 @@ class Check(abc.ABC):
         self._shared = False
 
     def snapshot(self) -> report.CheckReport:
-        """The check as it is to be published; it has a verdict."""
+        """The check as published; it must have a verdict."""
         probes = self.watchlist.probes
-        if probes is not self._probes:  # there may be thousands
+        if probes is not self._probes:  # there can be thousands
             self._probes = probes
             self._shared = bool(probes) and all(
                 one.target.shared for one in probes)
@@ -60,12 +60,12 @@ class Check(abc.ABC):
                                    shared=self._shared)
 
     def restore(self, last: report.CheckReport, now: float) -> None:
-        """Go on where another process left off."""
+        """Continue where another process left off."""
         self.state.restore(last, now)
 
 
 class Single(Check):
-    """What is known of one probe."""
+    """A check with one probe."""
 
     def __init__(self, name: str, target: target_module.Target,
                  policy: policy_module.Policy,
@@ -79,13 +79,13 @@ class Single(Check):
 
 
 class Summary(Check):
-    """What many probes mean together.
+    """A check that sums up many probes.
 
-    It is judged once an interval, and soon after one of them has changed.
-    While some are not settled it waits for them, but not for long.
+    It is judged once an interval, and soon after a probe has changed. It
+    waits for unsettled probes, but no longer than :data:`PATIENCE` allows.
 
     :param judge: see :data:`Judge`
-    :param inherit: called with what another process has found last
+    :param inherit: called with the last findings of another process
     """
 
     def __init__(self, name: str, watchlist: probe_module.Watchlist,
@@ -109,11 +109,11 @@ class Summary(Check):
 
     @property
     def wakes_at(self) -> float:
-        """When it has to be looked at again."""
+        """When :meth:`is_ready` has to be asked again."""
         return self._until if self.state.running else self.state.due_at
 
     def is_ready(self, now: float) -> bool:
-        """Whether it is due, and what it waits for is known."""
+        """Whether it is due and waits for no probe."""
         state = self.state
         if not state.running:
             if state.due_at > now:
@@ -122,15 +122,15 @@ class Summary(Check):
         return not self._awaited or now >= self._until
 
     def begin(self, now: float) -> None:
-        """Begin to wait for all probes that are not settled."""
+        """Begin to wait for all unsettled probes."""
         self.state.started(now)
         self._until = now + self.state.policy.timeout * PATIENCE
         self._awaited = {one for one in self.watchlist.probes
                          if not one.state.settled}
 
     def judge(self, now: float, time: float, spread: float) -> None:
-        """Make of the probes what is published."""
-        # However long it waited, and for whatever: it is not late itself.
+        """Sum up the probes."""
+        # The summary itself is never late, however long it waited.
         self.state.started(now, cause=self._cause)
         self._cause = history.PROBE
         result, final = guard.judge(self.name, self._judge, now)
@@ -138,12 +138,12 @@ class Summary(Check):
         self._awaited = set()
 
     def came(self, probe: probe_module.Probe) -> None:
-        """There is a probe more."""
+        """A probe was added."""
         if self.state.running:
             self._awaited.add(probe)
 
     def gone(self, probe: probe_module.Probe) -> None:
-        """There is a probe less."""
+        """A probe was removed."""
         self._awaited.discard(probe)
 
     def took(self, probe: probe_module.Probe) -> None:
@@ -154,16 +154,16 @@ class Summary(Check):
             self._awaited.discard(probe)
 
     def tell(self, now: float) -> None:
-        """Something has changed: judge soon, but once a second at most.
+        """Judge soon after a change, but at most once a second.
 
-        A thousand probes may change in a moment.
+        A thousand probes can change at once.
         """
         soon = max(now, self._told_at + 1.0)
         if not self.state.running and soon < self.state.due_at:
             self.state.due_at = self._told_at = soon
 
     def excuse(self, seconds: float) -> None:
-        """Leave out of account time in which nothing could run."""
+        """Do not count time in which nothing could run."""
         if self.state.running:
             self.state.excuse(seconds)
             self._until += seconds

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 
-"""Whether it is this host that is at fault, and not its backends.
+"""Whether this host is at fault rather than its backends.
 
-Backends that have nothing in common do not break in the same moment. When
-they do, this host's network, its DNS or its descriptors are likelier. That is
-a hint for people: it changes no status.
+Unrelated backends rarely fail at the same moment. When they seem to, the
+likelier cause is this host's network, DNS or descriptors. That is a hint for
+people: it changes no status.
 """
 
 from __future__ import annotations
@@ -17,16 +17,19 @@ from healthcheck.reports import report
 LOG = logging.getLogger(__name__)
 
 MANY = 3
-"""How many targets have to fail, none of them on a host of another."""
+"""Number of failing targets, no two of them on the same host, that raise the
+doubt."""
 
 HINT = 'THIS HOST?'
 
 
 class Doubt:
-    """What failed since any target answered. Owned by the scheduler.
+    """The targets that failed since any target last answered.
 
-    :ivar count: how many targets that share no host fail, if they are many;
-        else 0
+    Owned by the scheduler.
+
+    :ivar count: number of failing targets that share no host; 0 if they are
+        fewer than :data:`MANY`
     """
 
     def __init__(self) -> None:
@@ -37,11 +40,11 @@ class Doubt:
              result: report.Result | None) -> None:
         """A target was visited, or did not answer in time."""
         if not target.hosts or result is None:
-            return  # it is on this host, or it is not known where it is
+            return  # it is on this host, or its host is unknown
         if result.status is not report.Status.FAIL or target.answered(result):
             if self.count:
-                LOG.info('Healthcheck: %s answers; it is not this host that '
-                         'is at fault, or no longer', target.name)
+                LOG.info('Healthcheck: %s answers, so the fault is not this '
+                         "host's, or no longer", target.name)
             self._failed.clear()
             self.count = 0
             return
@@ -50,11 +53,11 @@ class Doubt:
 
     @property
     def holds(self) -> bool:
-        """Whether this host is likelier to be at fault."""
+        """Whether this host is probably at fault."""
         return bool(self.count)
 
     def hint(self, detail: str) -> str:
-        """The detail of something that fails, with what is in doubt."""
+        """The detail of a failure, with the hint if there is one."""
         if not self.count:
             return detail
         return (f'{HINT} {self.count} targets that have no host in common '
@@ -71,10 +74,11 @@ class Doubt:
             return
         if not self.count:
             LOG.warning(
-                'Healthcheck: %(hint)s No target has answered since %(count)d '
-                'failed that have no host in common (%(reasons)s). Look at '
-                'the network, the DNS and the descriptors of this host. What '
-                'else fails meanwhile is not logged one by one.',
+                'Healthcheck: %(hint)s %(count)d targets that have no host in '
+                'common have failed (%(reasons)s), and none has answered '
+                'since. Check the network, the DNS and the descriptors of '
+                'this host. Until one answers, further failures are not '
+                'logged one by one.',
                 {'hint': HINT, 'count': count,
                  'reasons': ', '.join(sorted(set(self._failed.values())))})
         self.count = count

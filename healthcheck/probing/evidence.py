@@ -1,11 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 
-"""What real traffic saw of targets, and what that means for visits.
+"""What real traffic saw of targets, and how that changes visits.
 
-Two rules hold everywhere. Traffic never makes a target red: a failure that it
-saw sets off a visit, and the visit decides. Traffic never keeps a target green
-for longer than a visit would have done: what it saw is as old as the call that
-saw it.
+Two rules hold everywhere. Traffic never fails a target: a failed call sets off
+a visit, and the visit decides. Traffic never keeps a target passing for longer
+than a visit would have: evidence is as old as the call that it comes from.
 """
 
 from __future__ import annotations
@@ -17,22 +16,23 @@ import math
 from typing import Protocol
 
 TICK = 0.15
-"""Seconds between two looks at what traffic saw. A failure that it saw sets
-off a visit within that time."""
+"""Seconds between two readings of the evidence. A failed call sets off a visit
+within that time."""
 
 PAUSE = 1.0
-"""Seconds between two visits of a target that traffic sets off, at least."""
+"""Minimum number of seconds between two visits to a target that traffic sets
+off."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Seen:
     """What traffic saw of one target. Times are monotonic seconds.
 
-    :param answered_at: when the last call began that got an answer
-    :param wrote_at: when the last one began that changed data
-    :param failed_at: when the last one failed for a reason that can be the
-        target's
-    :param calls: number of calls with an answer, of all processes that run
+    :param answered_at: when the last answered call began
+    :param wrote_at: when the last call that changed data began
+    :param failed_at: when a call last failed in a way that can be the
+        target's fault
+    :param calls: number of answered calls, of all running processes
     """
 
     answered_at: float = -math.inf
@@ -51,12 +51,12 @@ NOTHING = Seen()
 
 
 class Traffic(Protocol):
-    """What the processes of a host saw. It is asked in one thread."""
+    """What the processes of a host saw. Used by one thread."""
 
     def look(self, now: float) -> Collection[int]:
-        """Take note of what is new, and return where something failed.
+        """Read what is new.
 
-        :return: the marks of what failed since the last look
+        :return: the marks under which calls failed since the last look
         """
 
     def seen(self, marks: Collection[int]) -> Seen:
@@ -65,31 +65,31 @@ class Traffic(Protocol):
     def errors(self) -> int:
         """Number of requests so far that ended in a fault of the service.
 
-        Only of those that auth_token vouched for.
+        Only requests that auth_token vouched for count.
         """
 
 
 def mark(name: str) -> int:
-    """The number under which evidence on something is kept.
+    """The number under which evidence is kept.
 
-    A digest of eight bytes, so what is kept tells nothing of a host.
+    It is a digest of eight bytes, so evidence reveals no host name.
 
-    :param name: where a backend is, or what a check is called
+    :param name: a backend's address or a check's name
     """
     return int.from_bytes(hashlib.blake2b(name.encode(
         errors='surrogateescape'), digest_size=8).digest(), 'little')
 
 
 def check_mark(name: str) -> int:
-    """The mark of what is observed for a check."""
+    """The mark of what functions observe for a check."""
     return mark(f'check {name}')
 
 
 class Suspicion:
-    """How often traffic may set off a visit of one target.
+    """Limits how often traffic may set off a visit to one target.
 
-    Once in ``PAUSE`` seconds; and while the visits find nothing, in twice as
-    many each time, up to the interval at which the target is visited anyway.
+    The pause is ``PAUSE`` seconds. It doubles after each visit that finds no
+    fault, up to the interval of regular visits.
     """
 
     def __init__(self) -> None:
@@ -97,7 +97,7 @@ class Suspicion:
         self._raised_at = -math.inf
 
     def raised(self, now: float, interval: float) -> bool:
-        """There is a reason for a visit; False if one was just made.
+        """Ask for a visit; False if the last one was too recent.
 
         :param interval: between two regular visits, in seconds
         """
@@ -110,5 +110,5 @@ class Suspicion:
         return True
 
     def confirmed(self) -> None:
-        """A visit has found a fault: what traffic says is worth a look."""
+        """Note that a visit has found a fault, so traffic was right."""
         self._pause = PAUSE

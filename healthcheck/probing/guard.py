@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 
-"""Where code of others is called: it costs its own check only.
+"""Calls third-party code, so that its faults affect its own check only.
 
-BaseException is caught: a plugin may call sys.exit, or let a GreenletExit
-out, and would end a thread that others need. The text of an exception that
-no plugin vouches for may hold a secret, so only its type is passed on.
+BaseException is caught: a plugin may call sys.exit or raise GreenletExit,
+which would end a thread that other checks need. An exception's text may hold
+a secret, so only its type is passed on.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ LOG = logging.getLogger(__name__)
 
 PROBE_ERROR = 'PROBE ERROR'
 
-# Characters of what is put in front of a reason.
+# Characters of a label.
 _MAX_LABEL = 60
 
 
 def visit(target: target_module.Target,
           questions: Sequence[target_module.Question] = (),
           ) -> target_module.Findings:
-    """What a target finds, or that it is at fault itself; raises nothing."""
+    """Visit a target; its own fault is a failure. Raises nothing."""
     try:
         found = target.probe(questions)
         try:
@@ -47,7 +47,7 @@ def visit(target: target_module.Target,
 
 def judge(name: str, act: Callable[[float], tuple[report.Result, bool]],
           now: float) -> tuple[report.Result, bool]:
-    """What a check makes of its probes; raises nothing."""
+    """The verdict of a check on its probes. Raises nothing."""
     try:
         return act(now)
     except BaseException as exc:
@@ -56,19 +56,19 @@ def judge(name: str, act: Callable[[float], tuple[report.Result, bool]],
 
 
 def why_overdue(target: target_module.Target) -> tuple[str, str]:
-    """(reason, detail) as a target has it, if it can say; raises nothing."""
+    """(reason, detail) from the target, if it knows. Raises nothing."""
     try:
         return intake.why(target.overdue())
     except BaseException as exc:
-        LOG.debug('%s could not say why it is overdue: %s', target.name,
+        LOG.debug('%s did not tell why it is overdue: %s', target.name,
                   lines.kind_of(exc))
         return state.NO_ANSWER, ''
 
 
 def switch(name: str, ask: Callable[[Any], object]) -> Callable[[Any], str]:
-    """A switch of others that raises nothing: then it is out.
+    """Wrap a third-party switch; if it raises, the node is out.
 
-    It is asked in a request, so what is raised is said once.
+    It is asked in requests, so what it raises is logged once.
     """
     complaints = _Complaints(name)
 
@@ -85,15 +85,15 @@ def switch(name: str, ask: Callable[[Any], object]) -> Callable[[Any], str]:
 
 
 def quietly(act: Callable[[], object]) -> None:
-    """Give something back; what it raises helps nobody."""
+    """Close something, and ignore what that raises."""
     try:
         act()
     except BaseException as exc:
-        LOG.debug('What was to be closed raised %s', lines.kind_of(exc))
+        LOG.debug('Closing raised %s', lines.kind_of(exc))
 
 
 class _Complaints:
-    """One line in the log for each thing that raises."""
+    """Logs each source of exceptions once."""
 
     def __init__(self, name: str) -> None:
         self._name = name
@@ -109,14 +109,14 @@ class _Complaints:
 
 
 class Guarded(target_module.Target):
-    """A plugin, with everything that it may do to its callers taken out.
+    """A plugin, wrapped so that it cannot harm its callers.
 
-    What the plugin says of itself is read once, here.
+    The plugin's attributes are read once, here.
 
-    :param name: of the check, as it is configured
+    :param name: of the check, as configured
     :param plugin: has ``probe``, ``overdue``, ``close``, ``label`` and
         ``per_worker``, see :class:`healthcheck.plugins.base.ProbePlugin`
-    :raises BaseException: what the plugin raises when it is read
+    :raises BaseException: what reading the plugin's attributes raises
     """
 
     def __init__(self, name: str, plugin: Any) -> None:
@@ -145,9 +145,9 @@ class Guarded(target_module.Target):
 
 
 class NotMade(target_module.Target):
-    """Stands for a plugin that could not be made, and fails.
+    """Fails in place of a plugin that could not be made in this process.
 
-    It could be made when the service was loaded; this is another process.
+    The plugin could be made when the service was loaded.
     """
 
     def __init__(self, name: str, exc: BaseException) -> None:

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 
-"""What a plugin returns, taken in once: exact types, one line, bounded.
+"""Validates what a plugin returns: exact types, single lines, bounded sizes.
 
-What is published goes to files, pages, logs and listeners. Each may rely on
-the types of ``report.py``, as each field was looked at here, when it came in.
+Results go to files, pages, logs and listeners. These rely on the types of
+``report.py``, because each field is validated here.
 """
 
 from __future__ import annotations
@@ -37,14 +37,14 @@ Status = report.Status
 
 
 class Refused(Exception):
-    """It is not what it has to be. The text quotes nothing of it."""
+    """A value is not valid. The text quotes nothing of it."""
 
 
 def result(given: Any) -> Result:
     """The same result, in exact types.
 
     :raises Refused: with what is wrong
-    :raises BaseException: what a sub-class raises when it is read
+    :raises BaseException: what reading a sub-class raises
     """
     if not isinstance(given, Result):
         raise Refused(f'{_kind(given)}, not a Result')
@@ -62,7 +62,7 @@ def findings(given: Any) -> target.Findings:
     """The same findings, each result in exact types.
 
     :raises Refused: with what is wrong
-    :raises BaseException: what a sub-class raises when it is read
+    :raises BaseException: what reading a sub-class raises
     """
     if type(given) is not target.Findings:
         raise Refused(f'{_kind(given)}, not Findings')
@@ -72,7 +72,7 @@ def findings(given: Any) -> target.Findings:
 
 
 def why(given: Any) -> tuple[str, str]:
-    """(reason, detail) of a probe that is overdue.
+    """(reason, detail) of an overdue probe.
 
     :raises Refused: with what is wrong
     """
@@ -112,7 +112,7 @@ def _component(given: Any) -> Component:
 def _reason(of: str, given: Any, status: Status | None) -> str:
     reason = _text(of, 'reason', given.reason, MAX_REASON)
     if status in (Status.WARN, Status.FAIL) and reason in ('', report.OK):
-        # A line that says OK would keep the node with some balancers.
+        # Some balancers would keep the node if a line said OK.
         return NO_REASON
     return reason
 
@@ -128,13 +128,13 @@ def _seconds(of: str, field: str, value: Any, most: float) -> float | None:
         return None
     if isinstance(value, (float, int)):
         try:
-            # Of a sub-class, the number it holds.
+            # A sub-class may override the conversion.
             seconds = (float.__float__(value) if isinstance(value, float)
                        else float(int.__int__(value)))
         except OverflowError:
             seconds = math.inf
         if math.isfinite(seconds):
-            # A clock that was put back takes nobody out.
+            # A clock that was set back must not take the node out.
             return min(max(0.0, seconds), most)
     raise _wrong(of, field, value, 'a number of seconds')
 

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 
-"""How targets are probed and judged, and how soon a fault is found."""
+"""How targets are probed and judged, and how soon a fault is detected."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import dataclasses
 import random
 
 UNIFORM = random.SystemRandom().uniform
-"""Where jitter comes from. Not the generator of the process: uWSGI forks
-workers without a word to Python, and all would go on with the same numbers."""
+"""The source of jitter. Not the process's own generator: uWSGI forks workers
+without telling Python, so all of them would draw the same numbers."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -30,9 +30,9 @@ class Policy:
     def detection(self) -> float:
         """The longest time from a fault to ``fail``, in seconds.
 
-        A fault can come right after a probe has passed the faulty place, so
-        the whole interval counts (or that probe's timeout, if that is
-        longer); then each of ``fall`` probes may need its whole timeout.
+        A fault can begin just after a probe has checked the faulty part. So
+        the whole interval counts, or that probe's timeout if it is longer.
+        Then each of ``fall`` probes may need its whole timeout.
         """
         return (max(self.interval * (1 + self.jitter), self.timeout)
                 + self.timeout
@@ -42,9 +42,9 @@ class Policy:
     def recovery(self) -> float:
         """The longest time from the end of a fault to ``pass``, in seconds.
 
-        A probe that failed may have begun just before, and takes its whole
-        timeout; then each of ``rise`` probes may do so. One that hangs for
-        longer delays it by as much.
+        A probe that fails may have begun just before, and may need its whole
+        timeout. Then each of ``rise`` probes may do so. A probe that hangs
+        for longer delays recovery by that much.
         """
         return (max(self.interval * (1 + self.jitter),
                     self.timeout + self.retry_interval)

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 
-"""A bounded number of threads, for any number of targets.
+"""A bounded number of threads for any number of targets.
 
-Not a ``ThreadPoolExecutor``: one thread of that which hangs in a driver would
-keep the process from ending.
+Not a ``ThreadPoolExecutor``: if one of its threads hung in a driver, the
+process could not end.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ _Job = Callable[[], None]
 
 
 class Pool:
-    """Daemon threads, started when there is work and none of them is idle.
+    """Daemon threads. One is started when there is work and none is idle.
 
-    The thread that worked last gets the next job, so that threads end that
-    are no longer needed.
+    The thread that worked last gets the next job, so threads that are no
+    longer needed end.
 
     :param size: maximum number of threads
-    :param name: what their names begin with
+    :param name: prefix of their names
     """
 
     def __init__(self, size: int, name: str) -> None:
@@ -40,18 +40,18 @@ class Pool:
         self._threads = 0
         self._idling = IDLE
         self._waiting: collections.deque[_Job] = collections.deque()
-        # Not SimpleQueue: where a service runs under eventlet, Queue has been
-        # replaced by one that lets others run, and SimpleQueue has not; a
-        # wait for it would stop the whole process.
+        # Not SimpleQueue: eventlet replaces Queue by one that lets other
+        # threads run, but not SimpleQueue. To wait for a SimpleQueue would
+        # block the whole process.
         self._idle: list[queue.Queue[_Job | None]] = []
 
     def submit(self, act: Callable[[], T],
                done: Callable[[T], None]) -> None:
-        """Have something done; at once, or when a thread is free.
+        """Run ``act`` at once, or when a thread is free.
 
         :param act: must not raise
         :param done: called with what it returns, in the same thread
-        :raises RuntimeError: if there is no thread, and none can be started
+        :raises RuntimeError: if there is no thread and none can be started
         """
         def job() -> None:
             done(act())
@@ -66,7 +66,7 @@ class Pool:
         try:
             threading.Thread(target=self._run, args=(job,), daemon=True,
                              name=next(self._names)).start()
-        except RuntimeError:  # no more threads to be had
+        except RuntimeError:  # no thread can be started
             with self._lock:
                 self._threads -= 1
                 if not self._threads:
@@ -74,7 +74,7 @@ class Pool:
                 self._waiting.append(job)
 
     def end(self) -> None:
-        """Have threads end that are idle; others end when they would be."""
+        """End idle threads; the others end when they run out of work."""
         with self._lock:
             self._idling = 0.0
             while self._idle:
@@ -101,7 +101,7 @@ class Pool:
                 if own in self._idle:
                     self._idle.remove(own)
                     own.put(None)
-            job = own.get()  # there is one, put in between or just now
+            job = own.get()  # there is one, put in meanwhile or just now
         if job is None:
             with self._lock:
                 self._threads -= 1

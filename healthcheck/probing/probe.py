@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 
-"""A probe: one question put to one target, and what is known from it."""
+"""A probe: one question to one target, and what is known of the answer."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from healthcheck.reports import report
 class Probe:
     """Owned by the scheduler.
 
-    :param target: what is looked at
-    :param question: what is asked besides whether the target is well; the
-        state is that of the question then
-    :param needed: whether requests cannot do without the target. It is
-        visited when it is due, however many others wait.
-    :param observed: the mark of what a service's functions say of it; None
-        if they say nothing
-    :ivar marks: where traffic leaves what it sees of the target
+    :param target: what is probed
+    :param question: a further question; the state is then that of the
+        question. None asks only whether the target is well.
+    :param needed: whether requests need the target. If so, it is visited
+        when it is due, however many others wait.
+    :param observed: the mark of what the service's functions observe; None
+        if they observe nothing
+    :ivar marks: where evidence from traffic is found
     :ivar state: what is known
-    :ivar value: the last value that ``question`` brought
+    :ivar value: the last answer to ``question``
     """
 
     def __init__(self, target: target_module.Target,
@@ -43,7 +43,7 @@ class Probe:
 
     @property
     def failed(self) -> bool:
-        """Whether the last visit did not end well."""
+        """Whether the last visit failed."""
         result = self.state.result
         return result is not None and result.status is report.Status.FAIL
 
@@ -57,12 +57,12 @@ class Probe:
 
 
 class Watchlist(abc.ABC):
-    """The probes that somebody wants.
+    """The probes that one or more checks need.
 
-    :ivar probes: those that there are now; another sequence takes its place
-        when they change
-    :ivar quiet: set by the scheduler while failures need no line in the log
-        one by one
+    :ivar probes: the current ones. When they change, another sequence
+        replaces this one.
+    :ivar quiet: set by the scheduler while failures are not logged one by
+        one
     """
 
     probes: Sequence[Probe]
@@ -70,13 +70,13 @@ class Watchlist(abc.ABC):
 
     @abc.abstractmethod
     def took(self, probe: Probe, now: float, time: float) -> bool:
-        """A probe was judged. It may change the list.
+        """Note that a probe was judged. This may change the list.
 
-        :return: whether those that read the list have to judge again
+        :return: whether checks that read the list have to judge again
         """
 
     def forget(self) -> None:
-        """Drop what will be out of date, as another process goes on."""
+        """Drop what will be out of date when this process leads again."""
 
 
 class Fixed(Watchlist):

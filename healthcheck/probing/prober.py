@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 
-"""What probes for one process, and nobody else."""
+"""Probes for one process alone."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ MakeScheduler = Callable[[Callable[[report.Report], None]],
 class Prober:
     """Runs a scheduler and keeps its last report.
 
-    :param make_scheduler: makes the scheduler, from what takes its reports
+    :param make_scheduler: makes the scheduler, given the function that takes
+        its reports
     :param show: called with each report
     :param clock: monotonic seconds
-    :ivar alive_at: when its thread was last seen to run, in monotonic
-        seconds
+    :ivar alive_at: when its thread last ran, in monotonic seconds
     """
 
     def __init__(self, make_scheduler: MakeScheduler,
@@ -39,7 +39,7 @@ class Prober:
         self.alive_at = clock()
 
     def run(self) -> None:
-        """Do what is to be done, until :meth:`stop` is called."""
+        """Probe until :meth:`stop` is called."""
         self._scheduler.run(self._goes_on, _TICK)
         self._scheduler.close()
 
@@ -50,7 +50,7 @@ class Prober:
 
     @property
     def shared(self) -> bool:
-        """Whether every worker of the host knows the same."""
+        """Whether all workers of the host share one report."""
         return False
 
     def known(self) -> report.Report | None:
@@ -58,7 +58,7 @@ class Prober:
         return self._found
 
     def refresh(self) -> None:
-        """Have everything probed now."""
+        """Probe everything now."""
         self._scheduler.refresh()
 
     def _goes_on(self) -> bool:
@@ -66,6 +66,6 @@ class Prober:
         return not self._stopping.is_set()
 
     def _publish(self, found: report.Report) -> None:
-        """Take a report of this process's scheduler."""
+        """Take a report from this process's scheduler."""
         self._found = found
         self._show(found)

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 
-"""From checks that were judged to a report, and to lines in the log."""
+"""Turns judged checks into reports and log lines."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from healthcheck.reports import report
 
 
 class Publisher:
-    """Publishes all checks, each time that one of them was judged.
+    """Publishes all checks each time one of them is judged.
 
     :param checks: what is published
     :param publish: called with each new report; the first one comes when
         every check is settled
-    :param prober: who publishes
+    :param prober: the process that publishes
     :param changed: called with each change of a check's status
     :param doubt: whether this host is at fault
     :ivar silent: whether nothing is published or logged for now
-    :ivar refreshed_at: when the last round that somebody asked for began
+    :ivar refreshed_at: when the last requested round began
     """
 
     def __init__(self, checks: Sequence[check_module.Check],
@@ -43,7 +43,7 @@ class Publisher:
         self.refreshed_at: float | None = None
 
     def restore(self, last: report.Report, now: float) -> None:
-        """Go on where another prober left off."""
+        """Continue where another prober left off."""
         found = {one.name: one for one in last.checks}
         for check in self._checks:
             if check.name in found:
@@ -54,7 +54,7 @@ class Publisher:
         self._begun = self._settled
 
     def judged(self, *checks: check_module.Check) -> None:
-        """They have a new verdict."""
+        """Publish the new verdicts of these checks."""
         if self.silent:
             return
         for check in checks:

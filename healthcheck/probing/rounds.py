@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 
-"""A round: every target visited once more, because somebody asked for it."""
+"""A round: every target is visited once more, on request."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from collections.abc import Mapping
 import math
 
 SHARED_FOR = 1.0
-"""Seconds for which a round answers everybody who asks: there is at most one
-in that time, however many ask."""
+"""Seconds for which one round answers all requests: at most one round begins
+in that time."""
 
 
 class Round:
-    """Which visits a round still waits for. Owned by the scheduler.
+    """The visits that a round still waits for. Owned by the scheduler.
 
-    :param timeout: seconds after which it waits no more
-    :ivar refreshed_at: when the last round that is over began
-    :ivar ends_at: until when the present one may last
+    :param timeout: seconds after which it stops waiting
+    :ivar refreshed_at: when the last finished round began
+    :ivar ends_at: when the current round ends at the latest
     """
 
     def __init__(self, timeout: float) -> None:
@@ -29,35 +29,34 @@ class Round:
         self.ends_at = math.inf
 
     def begin(self, now: float, running: Mapping[Hashable, bool]) -> bool:
-        """Begin a round; False if the last one is still good enough.
+        """Begin a round; False if the last one is recent enough.
 
-        :param running: all that there is to visit, and whether there is a
-            visit now
+        :param running: all targets, and whether each is being visited now
         """
         if now - self._began_at < SHARED_FOR:
             return False
         self._began_at = now
         self.ends_at = now + self._timeout
-        # A visit that goes on may have passed the place of which the caller
-        # wants to know: another one follows it.
+        # A running visit may have checked already what the caller asks
+        # about, so another one follows it.
         self._awaited = {one: 1 + visited
                          for one, visited in running.items()}
         return True
 
     def came(self, one: Hashable, visited: bool = False) -> None:
-        """There is one more to visit, or more to find out on a visit.
+        """Add a target, or a probe of one.
 
-        :param visited: whether there is a visit now, which is not for it
+        :param visited: whether a visit is running now, which does not count
         """
         if self.ends_at < math.inf:
             self._awaited[one] = max(self._awaited.get(one, 0), 1 + visited)
 
     def gone(self, one: Hashable | None) -> None:
-        """There is one less; None for none."""
+        """Remove a target; None for none."""
         self._awaited.pop(one, None)
 
     def finished(self, one: Hashable) -> bool:
-        """A visit is over; True if another one has to follow."""
+        """Note the end of a visit; True if another one has to follow."""
         if one not in self._awaited:
             return False
         self._awaited[one] -= 1
@@ -67,7 +66,7 @@ class Round:
         return False
 
     def is_over(self, now: float) -> bool:
-        """True once: when the round has ended."""
+        """Whether the round has just ended; True once for each round."""
         if self.ends_at == math.inf or (self._awaited and now < self.ends_at):
             return False
         self.refreshed_at = self._began_at

@@ -1,12 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 
-"""When to visit which target, and what to publish of what was found.
+"""Decides when to visit which target, and publishes the results.
 
-The scheduler owns the state of every target and is the only one to touch it.
-Visits run in threads of a pool; what they find comes to the scheduler through
-a queue, and what it makes of that leaves as a frozen report. So there is no
-lock in here that a visit could hold, and a visit that hangs holds its own
-thread and nothing else.
+Only the scheduler touches the state of targets. Visits run in threads of a
+pool. Their findings reach the scheduler through a queue, and its verdicts
+leave as a frozen report. So there is no lock here that a visit could hold,
+and a visit that hangs blocks nothing but its own thread.
 """
 
 from __future__ import annotations
@@ -46,17 +45,17 @@ Watched = watched_module.Watched
 Watchlist = probe_module.Watchlist
 
 LATE = 0.1
-"""Seconds by which a scheduler that gets its share of time is not late."""
+"""Seconds of lateness that are normal for a scheduler that can run."""
 
 WORKERS = 80
 """Maximum number of visits at a time to targets that can wait."""
 
 _GRACE = 1.0
-"""Seconds that the end of a process leaves targets to close."""
+"""Seconds that targets have to close when the process ends."""
 
 
 class Scheduler:
-    """Has targets visited on their schedule and publishes what is found.
+    """Visits targets on their schedule and publishes the results.
 
     :param checks: what is published
     :param policy: how targets are probed
@@ -65,13 +64,13 @@ class Scheduler:
     :param noncritical: names of the checks that cannot fail the node
     :param workers: maximum number of visits at a time to targets that can
         wait
-    :param prober: who publishes
+    :param prober: the process that publishes
     :param changed: called in the scheduler's thread with each change of a
         check's status; it must return at once
-    :param traffic: what it saw of targets; None for no evidence
+    :param traffic: evidence from traffic; None for none
     :param clock: monotonic seconds
     :param wall_clock: seconds since the epoch
-    :param uniform: where jitter comes from
+    :param uniform: the source of jitter
     :param pool: runs visits
     """
 
@@ -119,12 +118,12 @@ class Scheduler:
 
     def run(self, go_on: Callable[[], bool] = lambda: True,
             every: float = math.inf) -> None:
-        """Probe until :meth:`stop` is called, or ``go_on`` says no.
+        """Probe until :meth:`stop` is called or ``go_on`` returns False.
 
-        :param go_on: asked at least ``every`` so many seconds
+        :param go_on: called at least every ``every`` seconds
         """
         if self._publisher.silent:
-            # What they waited for before is out of date.
+            # The probes that they waited for are out of date.
             for check in self._summaries:
                 check.begin(self._clock())
         self._publisher.silent = self._stopped = failing = False
@@ -133,8 +132,8 @@ class Scheduler:
                 self._wait(min(self.step(), self._clock() + every))
                 failing = False
             except Exception:
-                # A fault of our own must not end probing: the report goes
-                # stale while it lasts, which is the truth.
+                # A fault of our own must not end probing. While it lasts,
+                # the report goes stale, as it should.
                 if not failing:
                     LOG.exception('The healthcheck scheduler failed; it goes '
                                   'on trying')
@@ -142,16 +141,16 @@ class Scheduler:
                 time_module.sleep(1.0)
 
     def restore(self, last: report.Report) -> None:
-        """Go on where another prober left off; not while this one runs."""
+        """Continue where another prober left off; not while running."""
         self._publisher.silent = True
         self.take()
         self._publisher.restore(last, self._clock())
         self._rota.hurry()
 
     def rest(self) -> None:
-        """Give back what targets hold, as another process goes on.
+        """Close targets, because another process takes over.
 
-        What is being visited is given back by a later call. Nothing is
+        A later call closes targets that are being visited now. Nothing is
         published until :meth:`run` is called.
         """
         if not self._publisher.silent:
@@ -163,10 +162,10 @@ class Scheduler:
         self._rota.rest()
 
     def refresh(self) -> None:
-        """Have everything visited now, unless that was just done.
+        """Visit everything now, unless that was just done.
 
-        May be called in any thread. The report whose ``refreshed_at`` is
-        new is the one that the caller waits for.
+        May be called in any thread. The caller waits for the report that
+        has a new ``refreshed_at``.
         """
         self._events.put(self._begin_round)
 
@@ -175,11 +174,11 @@ class Scheduler:
         self._events.put(self._stop)
 
     def close(self) -> None:
-        """Give back what targets hold, after :meth:`run` has ended.
+        """Close targets after :meth:`run` has ended.
 
-        It waits a moment, so that servers see connections that were closed,
-        and none that were lost with the process. A visit that hangs is left
-        behind, in a thread that does not keep the process from ending.
+        It waits a moment, so servers see connections being closed rather
+        than lost. A visit that hangs is left behind in a daemon thread, so
+        the process can end.
         """
         until = self._clock() + _GRACE
         self.rest()
@@ -193,7 +192,7 @@ class Scheduler:
         self._pool.end()
 
     def step(self) -> float:
-        """Do what is due, and say when to look again."""
+        """Do what is due; return when to call this again."""
         now = self._clock()
         look_at = self._suspects.look(now)
         judged = self._rota.step()
@@ -211,21 +210,21 @@ class Scheduler:
                    *(check.wakes_at for check in self._summaries))
 
     def sum_up(self) -> None:
-        """Publish what is known now, whatever is still awaited."""
+        """Publish what is known now, without waiting for any probe."""
         for check in self._summaries:
             self._sum_up(check, self._clock())
         self._publisher.judged(*self._summaries)
 
     def take(self) -> None:
-        """Take all that has come in."""
+        """Handle all events in the queue."""
         with contextlib.suppress(queue.Empty):
             while True:
                 self._events.get_nowait()()
 
     def _wait(self, wake_at: float) -> None:
-        """Take what comes in until then.
+        """Handle events until then.
 
-        All of it is taken before anything is judged to be overdue.
+        All are handled before any visit is judged to be overdue.
         """
         came: list[Callable[[], None]] = []
         with contextlib.suppress(queue.Empty):
@@ -234,13 +233,13 @@ class Scheduler:
             while True:
                 came.append(self._events.get_nowait())
         self._excuse(self._clock() - wake_at)
-        # A fault of one costs none of the others.
+        # If one raises, the others are handled all the same.
         with contextlib.ExitStack() as handled:
             for event in reversed(came):
                 handled.callback(event)
 
     def _excuse(self, late: float) -> None:
-        """Do not blame backends for time that this process has not had.
+        """Do not blame backends for time in which this process did not run.
 
         It may have been stopped, moved to another host, or starved.
         """
@@ -262,7 +261,7 @@ class Scheduler:
                 self._visited, watched, found, self._clock()))
         try:
             self._pool.submit(watched.look, done)
-        except RuntimeError as exc:  # no more threads to be had
+        except RuntimeError as exc:  # no thread can be started
             done(target_module.Findings(report.Result.failed(
                 guard.PROBE_ERROR, str(exc))))
 
@@ -275,7 +274,7 @@ class Scheduler:
     def _close(self, watched: Watched) -> None:
         def closed(_: None) -> None:
             self._events.put(self._closed)
-        # Without a thread to be had, that is left to the collector.
+        # If no thread can be started, the garbage collector closes it.
         with contextlib.suppress(RuntimeError):
             self._pool.submit(watched.close, closed)
             self._closing += 1
@@ -284,14 +283,14 @@ class Scheduler:
         self._closing -= 1
 
     def _follow(self, watchlist: Watchlist) -> None:
-        """Visit what the list has now, and what it had before no more."""
+        """Visit the probes that the list has now, and only these."""
         before, now = self._followed.get(watchlist, ()), watchlist.probes
         if before is now:
             return
         self._followed[watchlist] = now
         readers = [one for one in self._readers[watchlist]
                    if isinstance(one, check_module.Summary)]
-        # What comes first may keep a target that the others leave.
+        # Added before removed, so a target that both share is kept.
         for probe in now:
             if probe not in self._owners:
                 self._owners[probe] = watchlist
@@ -309,12 +308,12 @@ class Scheduler:
         self._pool.size = self._workers + self._rota.needed
 
     def _judged(self, probes: Iterable[Probe]) -> None:
-        """Make of probes that were judged what checks say."""
+        """Pass judged probes to their checks."""
         now, time = self._clock(), self._wall_clock()
         for probe in probes:
             watchlist = self._owners.get(probe)
             if watchlist is None:
-                continue  # another one has taken it off the list
+                continue  # an earlier one has taken it off the list
             watchlist.quiet = self._doubt.holds
             news = watchlist.took(probe, now, time)
             self._follow(watchlist)

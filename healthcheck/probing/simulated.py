@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 
-"""Time that passes when a test says so, and visits that take some of it."""
+"""Simulated time for tests, and visits that take some of it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ T = TypeVar('T')
 class Clock:
     """Monotonic seconds that a test owns.
 
-    :ivar now: what the clock says
+    :ivar now: the time
     """
 
     def __init__(self, now: float = 1000.0) -> None:
@@ -34,9 +34,9 @@ class Clock:
 
 
 class Timeline:
-    """What happens when, by a clock that a test owns.
+    """Events in the order of their time, by a clock that a test owns.
 
-    :ivar clock: the same
+    :ivar clock: that clock
     """
 
     def __init__(self, clock: Clock) -> None:
@@ -45,13 +45,13 @@ class Timeline:
         self._order = itertools.count()
 
     def at(self, time: float, act: Callable[[], None]) -> None:
-        """Have something done then."""
+        """Call ``act`` at that time."""
         heapq.heappush(self._events, (time, next(self._order), act))
 
     def run(self, step: Callable[[], float], until: float) -> None:
         """Let time pass.
 
-        :param step: does what is due now, and says when to look again
+        :param step: does what is due now, and returns when to call it again
         """
         while True:
             wake_at = step()
@@ -66,9 +66,9 @@ class Timeline:
 
 
 class SimulatedPool(pool.Pool):
-    """Does a job at once, and is done with it when the job has taken its time.
+    """Runs a job at once, and delivers its result when its time has passed.
 
-    :param clock: a job tells by it how long it takes
+    :param clock: a job advances it by the time that the job takes
     """
 
     def __init__(self, clock: Clock) -> None:
@@ -85,7 +85,7 @@ class SimulatedPool(pool.Pool):
             self._timeline.at(over_at, lambda: done(found))
 
     def run(self, probing: scheduler.Scheduler, seconds: float) -> None:
-        """Let a scheduler, which has this pool and its clock, run so long."""
+        """Run a scheduler that has this pool and its clock."""
         def step() -> float:
             probing.take()
             return probing.step()

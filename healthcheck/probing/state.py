@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 
-"""What is known of one target: thresholds, deadlines, when to probe next.
+"""The state of one probe: its thresholds, deadlines and next probe.
 
-A pure state machine. It learns what happened and when, and works out what
-that means. It starts nothing and knows no thread, so a test can walk it
-through any interleaving.
+This is a pure state machine: events go in with their times, verdicts come
+out. It starts nothing and knows no threads, so tests can try any order of
+events.
 """
 
 from __future__ import annotations
@@ -60,9 +60,9 @@ class ProbeState:
     def settled(self) -> bool:
         """Whether enough is known to publish.
 
-        A node that was never seen well must not be called well while its
-        first failures are being confirmed. So a critical probe settles on
-        its first success or on its ``fall``-th failure.
+        A node that has never passed must not pass while its first failures
+        are being confirmed. So a critical probe settles on its first success
+        or on its ``fall``-th failure.
         """
         if self._result is None:
             return False
@@ -70,13 +70,13 @@ class ProbeState:
 
     @property
     def confirming(self) -> bool:
-        """Whether what was found has to be found again before it counts."""
+        """Whether the last result has to be confirmed before it counts."""
         return (0 < self._failures and not self._down
                 or 0 < self._successes and self._down)
 
     @property
     def status(self) -> Status | None:
-        """None until the first verdict: never run is a state of its own."""
+        """None until the first verdict."""
         if self._result is None:
             return None
         if self._down:
@@ -87,12 +87,12 @@ class ProbeState:
 
     @property
     def result(self) -> report.Result | None:
-        """The result the status rests on."""
+        """The result that the status is based on."""
         return self._result
 
     @property
     def stale_at(self) -> float:
-        """When the last verdict is too old to hold."""
+        """When the last verdict becomes stale."""
         return self._judged_at + self.policy.ttl
 
     @property
@@ -101,10 +101,10 @@ class ProbeState:
         return self._latency
 
     def restore(self, last: report.CheckReport, now: float) -> None:
-        """Go on where another prober left off.
+        """Continue where another prober left off.
 
-        What it had counted holds as long as its verdict does; what it
-        remembers is kept in any case. The next probe is due at once.
+        Its counts are valid as long as its verdict is; its history is always
+        kept. The next probe is due at once.
         """
         if last.history is not None:
             self._history = last.history
@@ -119,7 +119,7 @@ class ProbeState:
         self._latency = last.latency
 
     def hurry(self, now: float, cause: str = history.PROBE) -> None:
-        """Have the next probe at once, if none runs.
+        """Make the next probe due at once, unless one is running.
 
         :param cause: what sets it off
         """
@@ -130,8 +130,8 @@ class ProbeState:
     def can_rest(self, proved_at: float, now: float) -> bool:
         """Whether traffic can stand in for the probe that is due.
 
-        Only for one that is due by its time, and is expected to pass as the
-        last one did; and not for too many in a row.
+        It can if the last probe passed and the next one is due on schedule,
+        not on request. ``probe_at_least_every`` limits for how long.
 
         :param proved_at: when traffic showed all that a probe would
         """
@@ -143,10 +143,10 @@ class ProbeState:
 
     def stood_in(self, shown: report.Evidence, now: float, time: float,
                  spread: float = 0.0) -> None:
-        """Traffic has shown what a probe would; see :meth:`can_rest`.
+        """Let traffic stand in for a probe; see :meth:`can_rest`.
 
-        It counts like a probe that passed when the call was made. So it is
-        stale as soon, and the next probe is due as soon.
+        The call counts like a probe that passed at the same time. So the
+        verdict becomes stale and the next probe is due just as soon.
         """
         self._judged_at, self._time = shown.at, time - (now - shown.at)
         self._evidence = shown
@@ -156,22 +156,22 @@ class ProbeState:
 
     @property
     def _last_rest(self) -> float:
-        """When there has to be a probe, whatever traffic shows."""
+        """When a probe is due, whatever traffic shows."""
         return self._probed_at + self.policy.probe_at_least_every
 
     def excuse(self, seconds: float) -> None:
-        """Leave out of account time in which a probe could not run."""
+        """Do not count time in which a probe could not run."""
         if self._started_at is not None:
             self._started_at += seconds
             self.due_at += seconds
 
     def started(self, now: float, waited: float = 0.0, *,
                 cause: str | None = None) -> None:
-        """A probe has begun.
+        """Note that a probe has begun.
 
-        :param waited: seconds that it was due before. A second try after a
-            late answer is judged at a time that was set before; the time in
-            which no thread was free does not count.
+        :param waited: seconds since it was due. A retry after a late answer
+            has a deadline that was set earlier; this moves it by the time in
+            which no thread was free.
         """
         self.cause = cause or self._next_cause
         self._next_cause = history.PROBE
@@ -182,16 +182,16 @@ class ProbeState:
 
     def finished(self, result: report.Result, now: float, time: float, *,
                  spread: float = 0.0, final: bool = False) -> None:
-        """Take what a probe found.
+        """Take the result of a probe.
 
-        A probe that was judged overdue has been counted as a failure
-        already. What it brings in the end can name the fault, but cannot
-        undo the verdict: an answer after the deadline is no answer.
+        A probe that was judged overdue already counts as a failure. Its late
+        result can name the fault but cannot undo the verdict: an answer
+        after the deadline is no answer.
 
-        :param spread: part of the interval by which the next probe comes
-            later, or below 0, earlier
-        :param final: whether the result rests on what was counted already,
-            so that it holds without ``fall`` and ``rise``
+        :param spread: part of the interval by which the next probe is later;
+            below 0, earlier
+        :param final: whether the result applies at once, without ``fall``
+            and ``rise``, because its probes were counted already
         """
         assert self._started_at is not None
         started_at, self._started_at = self._started_at, None
@@ -225,12 +225,12 @@ class ProbeState:
                 reason: str = NO_ANSWER, detail: str = '') -> None:
         """Count a probe that is still running as a failure.
 
-        Called when ``due_at`` has come. A second probe is not started
-        beside it, but the failure is counted again each time that one
-        would have timed out too: so a hang is found within the same bound
-        as any other fault, and the verdict stays fresh.
+        Called at ``due_at``. No second probe is started beside it. Instead,
+        the failure is counted again whenever another probe would have timed
+        out too. So a hang is detected as soon as any other fault, and the
+        verdict stays fresh.
 
-        :param reason: what the probe is seen to be waiting for
+        :param reason: what the probe is waiting for
         """
         assert self._started_at is not None
         running_for = now - self._started_at
@@ -241,7 +241,7 @@ class ProbeState:
     def snapshot(self, name: str, label: str = '', *,
                  per_worker: bool = False,
                  shared: bool = False) -> report.CheckReport:
-        """The state as a check publishes it; it has a verdict."""
+        """The state as a check publishes it; it must have a verdict."""
         assert self._result is not None and self.status is not None
         return report.CheckReport(
             name=name, status=self.status, reason=self._result.reason,
@@ -258,14 +258,14 @@ class ProbeState:
                  time: float) -> None:
         self._given_up = True
         self._fail(result, now, time)
-        # When a second probe, if there was one, would have timed out too.
+        # When a second probe would have timed out too.
         self.due_at = now + self.policy.retry_interval + self.policy.timeout
 
     def _retry_late(self, now: float) -> None:
-        """Make the second probe, when the first one has come back late.
+        """Schedule a retry after a late answer.
 
-        It is judged no later than it would have been had it started in
-        time, or late answers would stretch the promised bound.
+        Its deadline is that of a probe that started on time. Otherwise late
+        answers would exceed :attr:`Policy.detection`.
         """
         if self._down:
             self.due_at = now + self.policy.retry_interval

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 
-"""Which targets are visited before their time, as traffic saw a failure."""
+"""Visits targets early, because calls to them failed."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ Watched = watched_module.Watched
 
 BURST = 3
 WITHIN = 1.0
-"""A burst of faults of the service is :data:`BURST` requests in
-:data:`WITHIN` seconds, on the whole host. It may have any cause, so it only
-brings the next visits forward."""
+"""A burst is :data:`BURST` requests within :data:`WITHIN` seconds, on the
+whole host, that end in a fault of the service. It can have any cause, so it
+only brings the next visits forward."""
 
 
 class Suspects:
-    """Has suspects visited. Owned by the scheduler.
+    """Visits suspect targets. Owned by the scheduler.
 
-    A target is suspect until a visit begins after the failure: that visit
-    decides.
+    A target stays suspect until a visit begins after the failed call. That
+    visit decides.
 
-    :param traffic: what it saw; None if there is none
-    :param rota: knows the targets
+    :param traffic: evidence from traffic; None for none
+    :param rota: the targets
     :param checks: functions are observed under their names
     """
 
@@ -46,7 +46,7 @@ class Suspects:
         self._looked_at = -math.inf
 
     def look(self, now: float) -> float:
-        """Have those visited whose turn it is; return when to look again."""
+        """Make suspects due; return when to call this again."""
         if self._traffic is None:
             return math.inf
         if now >= self._looked_at + evidence.TICK:

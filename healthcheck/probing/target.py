@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 
-"""Something that is looked at: a database, a queue, a process, a plugin.
+"""A target is something that is probed: a database, a queue, a plugin.
 
-There is one target for each distinct backend, however many checks ask about
-it. Two with the same :attr:`Target.key` are the same backend, and one of them
-is used.
+There is one target for each distinct backend, however many checks use it.
+Two targets with the same :attr:`Target.key` are the same backend; only one of
+them is used.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ from healthcheck.reports import report
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Answer:
-    """What a question brought.
+    """The answer to a question.
 
     :param result: pass, or what is wrong
-    :param value: what was asked for; None if it could not be found out
+    :param value: what was asked for; None if it could not be determined
     """
 
     result: report.Result
@@ -39,12 +39,12 @@ class Answer:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Question:
-    """A further question, put on a visit that has found the target well.
+    """A further question, asked on a visit that has found the target well.
 
-    It is asked over the connection of the probe, and bounded like it. A
-    question that fails says nothing about the target itself.
+    It is asked over the probe's connection, within the same bound. If it
+    fails, that says nothing about the target itself.
 
-    :param ask: called with the connection; what it raises is a failure
+    :param ask: called with the connection; an exception is a failure
     """
 
     ask: Callable[[Any], Answer]
@@ -55,7 +55,7 @@ class Findings:
     """What one visit found.
 
     :param result: of the target itself
-    :param answers: to those of the questions that were put
+    :param answers: to the questions that were asked
     """
 
     result: report.Result
@@ -70,14 +70,14 @@ class Findings:
 
 
 class Target(abc.ABC):
-    """What a visit looks at.
+    """What a visit probes.
 
     It is made while the service loads, perhaps in a process that forks
-    later: it must open nothing before the first :meth:`probe`.
+    later. So it must open nothing before the first :meth:`probe`.
 
     :ivar name: for the log
-    :ivar hosts: where it is; empty if that is this host, or not known
-    :ivar traffic: the mark of the service's own calls to it; None if they
+    :ivar hosts: the hosts that it is on; empty if on this one or unknown
+    :ivar traffic: the mark of the service's own calls to it; None if these
         are not seen
     """
 
@@ -87,24 +87,24 @@ class Target(abc.ABC):
 
     @property
     def key(self) -> Hashable:
-        """What tells it from all others. It may hold a secret."""
+        """Identifies the backend. It may hold a secret."""
         return self
 
     @property
     def shared(self) -> bool:
-        """Whether the other nodes look at the same one.
+        """Whether other nodes probe the same backend.
 
-        A host of the same configuration finds another target at a loopback
-        address, a UNIX socket or a file, so these are this node's own.
+        A loopback address, a UNIX socket or a file leads to another backend
+        on each host, so these are this node's own.
         """
         return bool(self.hosts) and not any(map(_is_here, self.hosts))
 
     @abc.abstractmethod
     def probe(self, questions: Sequence[Question] = ()) -> Findings:
-        """Look at it once. Runs in a thread, one run at a time."""
+        """Probe it once. Runs in a thread, one run at a time."""
 
     def answered(self, result: report.Result) -> bool:
-        """Whether a failure is the target's own word, heard from there."""
+        """Whether a failure was reported by the target itself."""
         return False
 
     def proved_at(self, seen: evidence.Seen) -> float:
@@ -112,26 +112,26 @@ class Target(abc.ABC):
         return seen.answered_at
 
     def overdue(self) -> tuple[str, str]:
-        """Say (reason, detail) why a running probe has no answer yet.
+        """(reason, detail) why a running probe has no answer yet.
 
-        Called by the scheduler while :meth:`probe` runs, once for each
-        ``timeout`` that passes. It must return at once, and is the place to
-        cut off what the probe waits for.
+        The scheduler calls this while :meth:`probe` runs, once for each
+        ``timeout`` that passes. It must return at once. It may cut off what
+        the probe waits for.
         """
         return state.NO_ANSWER, ''
 
     def close(self) -> None:
-        """Give back what :meth:`probe` has opened; never during one."""
+        """Close what :meth:`probe` has opened; never called during one."""
 
 
 @functools.lru_cache(maxsize=1024)
 def _is_here(host: str) -> bool:
-    """Whether a host is this one on every node. It looks up no name."""
+    """Whether a host name means the local host. Does no DNS look-up."""
     name = host.strip('[]').lower().removesuffix('.')
     if name in _names_of_this_host() or name.endswith('.localhost'):
         return True
     try:
-        # "127.1" is an address for the C library, and so for drivers.
+        # The C library accepts "127.1" as an address, and so do drivers.
         address = (ipaddress.ip_address(name) if ':' in name else
                    ipaddress.ip_address(socket.inet_aton(name)))
     except (OSError, ValueError):

@@ -16,16 +16,15 @@ from healthcheck.probing import prober as prober_module
 LOG = logging.getLogger(__name__)
 
 STALLED = 5.0
-"""Seconds that a thread may not have run for before it is said not to run."""
+"""Seconds without running after which a thread counts as stalled."""
 
 
 class Threads:
-    """What is known of a process's threads; complains once.
+    """Watches a process's threads; logs a stall once.
 
-    :param probers: those that have one
+    :param probers: those that have a thread
     :param clock: monotonic seconds
-    :ivar run_always: whether they run while nobody asks the process for
-        anything
+    :ivar run_always: whether threads also run between requests
     """
 
     def __init__(self, probers: Sequence[prober_module.Prober],
@@ -36,7 +35,7 @@ class Threads:
         self.run_always = _run_always()
 
     def stalled(self) -> bool:
-        """Whether they do not run."""
+        """Whether threads do not run."""
         if not self.run_always:
             self._complain('uWSGI does not let threads run between requests')
             return True
@@ -61,13 +60,13 @@ class Threads:
 def _run_always() -> bool:
     """Whether threads run between requests.
 
-    uWSGI before 2.0.27 keeps the interpreter to itself then, unless told
-    otherwise. Nothing else tells: during a request threads run, those that
-    waited for it first, so a heartbeat looks fresh, and backends slow.
-    Measured with 2.0.21 and 2.0.31; its ``opt`` does not tell either.
+    uWSGI before 2.0.27 does not let them, unless it is configured to.
+    ``has_threads`` is the only way to tell. During a request, waiting
+    threads run first, so a heartbeat looks fresh and backends look slow.
+    Measured with 2.0.21 and 2.0.31; ``uwsgi.opt`` does not tell either.
     """
     try:
-        import uwsgi  # only there in a process of uWSGI
+        import uwsgi  # exists only in a process of uWSGI
     except ImportError:
         return True
     return bool(getattr(uwsgi, 'has_threads', True))

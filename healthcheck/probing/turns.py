@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 
-"""Who is visited next, of those that are due and can wait.
+"""Decides which target is visited next, among those that are due and can wait.
 
-Three things have to go together. A target that answers is visited in time,
-however many others do not: so targets that failed last time hold three
-quarters of the workers at most. All cells of a cloud may freeze together, and
-each has to be visited: so there are many workers. And a thousand that answer,
-as at the start, must not keep the interpreter from requests: so few visits
-begin at once. A visit that lasts waits for its backend and keeps nobody.
+There are three goals. Targets that answer are visited in time, however many
+others hang: so targets that failed last time get at most three quarters of
+the workers. All cells of a cloud may freeze together, and each is still
+visited: so there are many workers. A thousand targets that answer, as at the
+start, must not keep the interpreter from requests: so few visits begin at
+once. A longer visit only waits for its backend, which slows nothing down.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ AT_ONCE = 8
 """Maximum number of visits that have just begun."""
 
 LASTS = 0.05
-"""Seconds after which a visit waits for its backend. A connection is made in
-some milliseconds, and :data:`AT_ONCE` times that if all do so at once."""
+"""Seconds after which a visit counts as waiting for its backend. To connect
+takes a few milliseconds; :data:`AT_ONCE` times that if all connect at once."""
 
-# The lines they wait in, the first one first: a failure has to be confirmed
-# before others are asked whether they are back.
+# The queues, in order of priority: to confirm a failure is more urgent than
+# to see whether a failed target has recovered.
 _WELL, _CONFIRMING, _DOWN = range(3)
 
 
 class Turns:
-    """Gives turns.
+    """The targets that wait for a visit.
 
     :param workers: maximum number of visits at a time
     """
@@ -46,11 +46,11 @@ class Turns:
         self._begun: dict[Watched, float] = {}
 
     def put(self, watched: Watched) -> None:
-        """Have it wait for its turn."""
+        """Add a target that waits."""
         self._lines[_line(watched)].append(watched)
 
     def take(self, now: float) -> Watched | None:
-        """Whose turn it is, if there is a worker for it."""
+        """The next target, if there is a worker for it; removes it."""
         self._lasts(now)
         if len(self._visited) >= self._workers or (
                 len(self._begun) >= AT_ONCE):
@@ -62,18 +62,18 @@ class Turns:
         return None
 
     def began(self, watched: Watched, now: float) -> None:
-        """Its visit has begun."""
+        """Note that its visit has begun."""
         self._visited[watched] = _line(watched)
         self._begun[watched] = now
 
     def ended(self, watched: Watched) -> None:
-        """Its visit has ended."""
+        """Note that its visit has ended."""
         self._visited.pop(watched, None)
         self._begun.pop(watched, None)
 
     @property
     def wakes_at(self) -> float:
-        """When somebody gets a turn for time that has passed alone."""
+        """When the mere passing of time allows another visit."""
         if any(self._lines) and len(self._begun) >= AT_ONCE:
             return next(iter(self._begun.values())) + LASTS
         return math.inf
@@ -82,7 +82,7 @@ class Turns:
         return sum(line >= _CONFIRMING for line in self._visited.values())
 
     def _lasts(self, now: float) -> None:
-        """Forget the beginning of visits that wait for their backend."""
+        """Drop visits that now wait for their backend from ``_begun``."""
         for watched, began in list(self._begun.items()):
             if now < began + LASTS:
                 break

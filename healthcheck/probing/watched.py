@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 
-"""A target as the scheduler sees it: who asks about it, when it is due."""
+"""A target as the scheduler sees it: its probes, and when it is due."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from healthcheck.reports import report
 
 
 class Watched:
-    """A target, and the probes of it. Owned by the scheduler.
+    """A target and its probes. Owned by the scheduler.
 
-    :ivar probes: all that want to know of it; none if it is to be closed
-    :ivar visit: the probes that the present visit is for; None if there is
+    :ivar probes: all probes of it; none if it is to be closed
+    :ivar visit: the probes that the current visit serves; None if there is
         no visit
-    :ivar fresh: whether its next regular visit has to be spread, as its
-        first one began together with those of others
+    :ivar fresh: whether its next regular visit has to be spread, because its
+        first one began together with those of other targets
     :ivar planned_at: the last ``due_at`` that was planned
     :ivar queued: whether it waits for its turn
     :ivar opened: whether there may be something to close
     :ivar began_at: when the last visit began
-    :ivar suspicion: how often traffic may set off a visit
+    :ivar suspicion: limits visits that traffic sets off
     """
 
     def __init__(self, key: Hashable, target: target_module.Target) -> None:
@@ -44,20 +44,20 @@ class Watched:
         self.began_at = -math.inf
         self.suspicion = evidence.Suspicion()
         self._calls = 0
-        # Held by threads of the pool only. A process that leads again may
+        # Only threads of the pool hold it. A process that leads again may
         # visit a target that is still being closed.
         self._in_use = threading.Lock()
 
     @property
     def due_at(self) -> float:
-        """When to visit it, or during a visit, when it is overdue."""
+        """When to visit it; during a visit, when that is overdue."""
         return min(one.state.due_at for one in self.visit or self.probes)
 
     @property
     def needed(self) -> bool:
-        """Whether requests cannot do without it.
+        """Whether requests need it.
 
-        What the present visit is for counts too: it holds a thread.
+        The probes of the current visit count too: it holds a thread.
         """
         return any(one.needed for one in (*self.probes, *(self.visit or ())))
 
@@ -68,32 +68,32 @@ class Watched:
 
     @property
     def suspect(self) -> bool:
-        """Whether the last visit did not end well."""
+        """Whether the last visit failed."""
         return any(one.failed for one in self.probes)
 
     @property
     def confirming(self) -> bool:
-        """Whether what was found has to be found again."""
+        """Whether the last result has to be confirmed."""
         return any(one.state.confirming for one in self.probes)
 
     @property
     def marks(self) -> set[int]:
-        """Where traffic leaves what it sees of it."""
+        """Where evidence from traffic is found."""
         return set().union(*(one.marks for one in self.probes))
 
     def hurry(self, now: float, cause: str = history.PROBE) -> None:
-        """Have it visited at once, if there is no visit."""
+        """Make it due at once, unless it is being visited."""
         for one in self.probes:
             one.state.hurry(now, cause)
 
     def stand_in(self, seen: evidence.Seen, soon: float, now: float,
                  time: float, spread: float) -> list[probe_module.Probe]:
-        """Do without the visit that is due, if traffic shows as much.
+        """Skip the visit that is due, if traffic can stand in for it.
 
-        A question is put on a visit only, so it needs one.
+        Probes with a question always need a visit.
 
-        :param soon: what is due by then is due
-        :return: the probes that traffic has stood in for; none if a visit is
+        :param soon: probes that are due by then count as due
+        :return: the probes that traffic stood in for; none if a visit is
             needed
         """
         proved_at = self.target.proved_at(seen)
@@ -108,19 +108,19 @@ class Watched:
         return due
 
     def put_off(self, until: float) -> None:
-        """Have it visited then, and not before."""
+        """Make it due at that time, not earlier."""
         for one in self.probes:
             one.state.due_at = until
 
     def excuse(self, seconds: float) -> None:
-        """Leave out of account time in which the visit could not go on."""
+        """Do not count time in which the visit could not run."""
         for one in self.visit or ():
             one.state.excuse(seconds)
 
     def begin(self, now: float, calls: int = 0) -> None:
-        """A visit begins, for all that want to know of it now.
+        """Begin a visit for all current probes.
 
-        :param calls: number of calls that traffic made so far
+        :param calls: number of calls that traffic has made so far
         """
         self.began_at, self._calls = now, calls
         self.visit = tuple(self.probes)
@@ -129,7 +129,7 @@ class Watched:
             one.state.started(now, max(0.0, now - one.state.due_at))
 
     def look(self) -> target_module.Findings:
-        """Visit it; raises nothing. Runs in a thread, during a visit."""
+        """Probe the target; raises nothing. Runs in a thread."""
         with self._in_use:
             return guard.visit(self.target, list(dict.fromkeys(
                 one.question for one in self.visit or ()
@@ -142,7 +142,7 @@ class Watched:
 
     def overdue(self, now: float, time: float,
                 ) -> Iterable[probe_module.Probe]:
-        """The visit has not come back in time; return who was judged."""
+        """Judge a visit that is overdue; return the judged probes."""
         reason, detail = guard.why_overdue(self.target)
         judged = [one for one in self.visit or ()
                   if one.state.due_at <= now]
@@ -154,7 +154,7 @@ class Watched:
 
     def finished(self, found: target_module.Findings, now: float,
                  time: float, spread: float) -> list[probe_module.Probe]:
-        """The visit is over; return who was judged."""
+        """Take what a visit found; return the judged probes."""
         visit, self.visit = self.visit or (), None
         for one in visit:
             one.finished(found, now, time, spread)
