@@ -2,7 +2,7 @@
 
 """A cell: the probes of its backends, and what is known of it.
 
-Owned by the scheduler's thread; what leaves it is frozen.
+The scheduler's thread owns it; only frozen data leaves it.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ Component = report.Component
 Probe = probe_module.Probe
 Status = report.Status
 
-# The worst first. What is not known is worse than what is slow.
+# The worst first. Unknown is worse than slow.
 _RANK = {Status.FAIL: 0, None: 1, Status.WARN: 2, Status.PASS: 3}
 
 
@@ -37,12 +37,12 @@ _RANK = {Status.FAIL: 0, None: 1, Status.WARN: 2, Status.PASS: 3}
 class CellState:
     """What is known of a cell at one moment.
 
-    :param enabled: whether it is looked at
-    :param up: None while that is not known
-    :param settled: whether it is known for good: a first failure is not
-    :param counting: how well its services could be counted; None if they
-        are not
-    :param counted: what was counted last
+    :param enabled: whether it is probed
+    :param up: None while unknown
+    :param settled: whether this is confirmed; a first failure is not
+    :param counting: whether its services could be counted; None if they are
+        not counted
+    :param counted: the last count
     """
 
     component: Component
@@ -55,14 +55,14 @@ class CellState:
 
 
 def known(probe: Probe, now: float) -> Component:
-    """What is known of a probe; it has no name."""
+    """What is known of a probe, without a name."""
     state, result = probe.state, probe.state.result
     if result is None:
         return Component('', None, NOT_PROBED)
     status, reason = state.status, result.reason
     if status is not Status.FAIL and now >= state.stale_at:
-        # A failure stays one, as it does for a check: nothing has been seen
-        # that would speak for the backend.
+        # A failure stays one, as for a check: there is no sign that the
+        # backend is well.
         status, reason = None, report.STALE
     elif not state.settled:
         status = None
@@ -70,11 +70,11 @@ def known(probe: Probe, now: float) -> Component:
 
 
 class Cell:
-    """A cell, the probes of its backends, and what was last said of it.
+    """A cell, the probes of its backends, and what was last logged of it.
 
-    :param title: what admins know it as
-    :param inherited: what was known of it before; it holds until more is
-    :ivar fault: why it has no backends, if it cannot have any
+    :param title: its name for admins
+    :param inherited: what was known of it before; valid until it is settled
+    :ivar fault: why it can have no backends; empty if it has some
     :ivar backends: the probes of its backends, by label
     :ivar counting: the probe that counts its services, if they are counted
     """
@@ -103,8 +103,7 @@ class Cell:
 
     def state(self, now: float) -> CellState:
         component = self._component(now)
-        # A first failure that nobody had time to confirm and that has gone
-        # stale is not known for good either.
+        # An unconfirmed failure that has gone stale is not settled either.
         settled = all(one.state.settled and not (
             one.failed and now >= one.state.stale_at)
             for one in self.backends.values())
@@ -121,9 +120,9 @@ class Cell:
             settled or component.status is not None, counting, counted)
 
     def noted(self, now: float, time: float, *, quiet: bool = False) -> bool:
-        """Take note of what a visit has changed; False if nothing.
+        """Note what a visit has changed; False if nothing.
 
-        :param quiet: whether a failure is said by another line already
+        :param quiet: whether another line already reports the failure
         """
         component = self._component(now)
         counted = None if self.counting is None else (
@@ -164,7 +163,7 @@ class Cell:
     def _tell(self, component: Component, before: Status | None) -> None:
         """Log each change of status, and each reason for it once.
 
-        A cell that passes is worth a line only after one that it did not.
+        A pass is logged only after a line about a failure or a warning.
         """
         status = component.status
         if status is None:

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 
-"""The cells as the API database lists them now.
+"""The cells that the API database lists now.
 
-Owned by the scheduler's thread; what leaves it is frozen.
+The scheduler's thread owns them; only frozen data leaves it.
 """
 
 from __future__ import annotations
@@ -39,13 +39,13 @@ Probe = probe_module.Probe
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Sources:
-    """Where cells are found, and how their backends are reached.
+    """Where the list of cells is, and how to reach their backends.
 
     :param service: the service's configuration, for oslo.messaging
     :param api_url: of the API database
-    :param api_option: where that URL comes from
-    :param templates: what fills the URLs of the mappings
-    :param tolerance: what counts as a database that is well
+    :param api_option: the option that holds this URL
+    :param templates: fills the URLs of the mappings
+    :param tolerance: which states of a database are accepted
     :param policy: how each backend is probed
     :param bound: seconds that a driver may wait
     """
@@ -60,10 +60,10 @@ class Sources:
 
     @classmethod
     def of(cls, view: views.View, policy: policy_module.Policy) -> Sources:
-        """Those of a section.
+        """The sources that a section configures.
 
         :raises healthcheck.exceptions.ConfigError: if the API database is
-            not configured well
+            not configured correctly
         """
         option, api_url = databases.find_url(
             view, 'cells_api_connection',
@@ -76,7 +76,7 @@ class Sources:
                 views.service_option(view, None, 'transport_url')),
             dialects.Tolerance.of(view.settings), policy,
             policy.timeout * connected.BOUND)
-        made.database(api_url, option)  # what is wrong with it is said now
+        made.database(api_url, option)  # reports a mistake in the URL now
         return made
 
     def database(self, url: str, option: str) -> target_module.Target:
@@ -94,9 +94,9 @@ class Sources:
 class InventoryState:
     """What is known of all cells at one moment.
 
-    :param listed: whether there has been a list of the cells
+    :param listed: whether the list of cells was read at least once
     :param api: the status, reason and detail of the database that lists
-        them; status None while it is not known for good
+        them; status None until it is confirmed
     """
 
     listed: bool
@@ -107,10 +107,10 @@ class InventoryState:
 class Inventory(probe_module.Watchlist):
     """All cells, and the database that lists them.
 
-    :ivar queues: whether message queues are looked at; set before the first
+    :ivar queues: whether message queues are probed; set before the first
         visit
-    :ivar count: what is asked of the database of each cell, besides whether
-        it is well; set before the first visit
+    :ivar count: a further question to the database of each cell; set before
+        the first visit
     """
 
     def __init__(self, sources: Sources) -> None:
@@ -149,7 +149,7 @@ class Inventory(probe_module.Watchlist):
         return news
 
     def inherit(self, components: Sequence[Component]) -> None:
-        """Take what another process has found of cells not known here."""
+        """Take what another process found of cells not known here yet."""
         self._before = {one.name: one for one in components
                         if not one.disabled}
 
@@ -158,7 +158,7 @@ class Inventory(probe_module.Watchlist):
 
     def _follow(self, rows: list[mappings.Mapping], now: float,
                 time: float) -> None:
-        """Take a list of mappings."""
+        """Take a new list of mappings."""
         self._rows = rows
         before, self._cells = self._cells, {}
         named = collections.Counter(row.title for row in rows)
@@ -191,7 +191,7 @@ class Inventory(probe_module.Watchlist):
             except exceptions.ConfigError as exc:
                 cell.fault = '; '.join(exc.problems)
             except BaseException as exc:
-                # Whatever a driver says to its URL; its text may quote it.
+                # A driver may raise anything, and its text may quote the URL.
                 cell.fault = lines.kind_of(exc)
             cell.fault = lines.one(cell.fault, intake.MAX_DETAIL)
             if self.count is not None and not cell.fault:
@@ -212,7 +212,7 @@ class Inventory(probe_module.Watchlist):
 
     def _probe(self, target: target_module.Target, row: mappings.Mapping,
                question: target_module.Question | None = None) -> Probe:
-        # Nova's API cannot do without cell0.
+        # Nova's API needs cell0.
         return Probe(target, self._sources.policy, question,
                      needed=row.is_cell0)
 

@@ -2,9 +2,9 @@
 
 """Nova's cell mappings: the rows, and the URLs that their templates give.
 
-Nova itself is not imported. Rules are those of Nova 34, in
-nova/objects/cell_mapping.py and nova/context.py; where this module is
-stricter, its docstrings say so.
+Nova itself is not imported. The rules are those of Nova 34, in
+nova/objects/cell_mapping.py and nova/context.py. Docstrings say where this
+module is stricter.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ _SELECT = sqlalchemy.table('cell_mappings', *map(sqlalchemy.column, (
     'uuid', 'name', 'transport_url', 'database_connection', 'disabled',
 ))).select().order_by(sqlalchemy.column('id'))
 
-# The start of a field that means one of Nova's variables, even if it goes
-# on with what is not allowed here.
+# The start of a field that names one of Nova's variables, even if the rest of
+# the field is not allowed here.
 _MEANT = re.compile(r'\{(?:scheme|path|query|fragment'
                     r'|(?:username|password|hostname|port)[0-9]*)\b')
 _SCHEME = re.compile(r'[A-Za-z][\w+.-]*://')
@@ -43,7 +43,7 @@ class BadMapping(Exception):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Mapping:
-    """A row of the API database's cell_mappings, as it stands there."""
+    """A row of the API database's table cell_mappings."""
 
     uuid: str
     name: str | None
@@ -57,19 +57,19 @@ class Mapping:
 
     @property
     def title(self) -> str:
-        """What an admin calls the cell."""
+        """The cell's name for admins."""
         return lines.one(lines.text_of(self.name or self.uuid), _MAX_TITLE)
 
 
 def read(connection: sqlalchemy.Connection) -> list[Mapping]:
     """All mappings, disabled ones too, oldest first.
 
-    It begins a transaction, if there is none; the caller has to end it, or
-    a kept connection of MariaDB shows the same rows for ever.
+    This begins a transaction if there is none. The caller has to end it, or
+    MariaDB shows the same rows for ever on this connection.
 
     :raises sqlalchemy.exc.SQLAlchemyError: the database did not answer
     """
-    # The column "disabled" may be NULL, which Nova reads as its default.
+    # The column "disabled" may be NULL; Nova reads that as its default.
     return [Mapping(row[0], row[1], row[2], row[3], bool(row[4]))
             for row in connection.execute(_SELECT)]
 
@@ -77,8 +77,9 @@ def read(connection: sqlalchemy.Connection) -> list[Mapping]:
 def has_queue(mapping: Mapping) -> bool:
     """Whether the cell has a message queue of its own.
 
-    ``nova-manage cell_v2 map_cell0`` writes ``none:///`` for cell0, and
-    nova.context.set_target_cell connects to none whose URL begins so.
+    ``nova-manage cell_v2 map_cell0`` writes ``none:///`` for cell0.
+    nova.context.set_target_cell does not connect to URLs that begin with
+    ``none``.
     """
     return not mapping.is_cell0 and not (
         mapping.transport_url or '').startswith('none')
@@ -87,10 +88,10 @@ def has_queue(mapping: Mapping) -> bool:
 class Templates:
     """Fills the URLs of mappings from the service's own, as Nova does.
 
-    A part that the service's URL lacks becomes ``None``, as with Nova.
-    Nova logs a template that it cannot fill, and uses it as it is. That is
-    a bad mapping here, unless it is no template at all but a URL whose user
-    or password has a brace in it: then we use it as it is, too.
+    A part that the service's URL lacks becomes ``None``, as in Nova. If Nova
+    cannot fill a template, it logs that and uses the template unchanged.
+    Here, that is a bad mapping. An exception is a URL that is no template
+    and only has a brace in its user or password: it is used unchanged.
 
     :param database: [database]connection of the service
     :param transport: its [DEFAULT]transport_url
@@ -122,7 +123,7 @@ class Templates:
 class _Filler:
     """Fills templates from one URL.
 
-    :param option: what an admin knows the URL as
+    :param option: the option that holds this URL, for messages
     """
 
     def __init__(self, option: str, default: str | None) -> None:
@@ -144,8 +145,8 @@ class _Filler:
         filled, fault = self._format(url)
         if fault and _is_literal(url):
             filled, fault = url, ''
-        # Raised here, where no exception is being handled that could carry
-        # a piece of a URL along as its context.
+        # Raised here, outside any handler: the context of the exception
+        # could hold a part of a URL.
         if fault:
             raise BadMapping(f'{column}: {fault}')
         if not _SCHEME.match(filled):
@@ -153,22 +154,22 @@ class _Filler:
         return filled
 
     def _format(self, template: str) -> tuple[str, str]:
-        """The template filled, or else what is wrong with it.
+        """(the filled template, empty) or (empty, what is wrong with it).
 
-        Stricter than Nova, which uses str.format: there a field may have a
-        conversion, a format, attributes and indices. What stands in a
-        database must not have any of these evaluated here, so the plain
-        names are all that is allowed.
+        This is stricter than Nova. Nova uses str.format, which allows a
+        conversion, a format, attributes and indices in a field. To evaluate
+        these for text from a database is not safe, so only plain names are
+        allowed.
         """
         if self._fault:
             return '', f'it is a template, but {self._fault}'
         try:
             pieces = list(string.Formatter().parse(template))
         except ValueError:
-            return '', ('it is no well-formed template; write { as %7B and '
-                        '} as %7D where they mean themselves')
+            return '', ('it is no well-formed template; write literal { as '
+                        '%7B and } as %7D')
         filled = []
-        # What is not known may be a password, so variables are counted.
+        # An unknown name may be a password, so messages give its number.
         number = 0
         for text, name, form, conversion in pieces:
             filled.append(text)
@@ -185,7 +186,7 @@ class _Filler:
 
 
 def _is_literal(url: str) -> bool:
-    """Whether a URL is none of Nova's templates, for all its braces."""
+    """Whether a URL with braces is not one of Nova's templates."""
     return not _MEANT.search(url) and '{' not in _USERINFO.sub('', url)
 
 
@@ -200,8 +201,8 @@ def _variables(default: str) -> dict[str, str | int | None]:
         'password': url.password, 'hostname': url.hostname,
         'port': url.port, 'path': url.path.lstrip('/'),
         'query': url.query, 'fragment': url.fragment}
-    # Of several hosts, which only oslo.messaging knows, the plain names
-    # hold what urlparse makes of the whole: little of use.
+    # Only oslo.messaging knows several hosts. With these, the plain names
+    # hold what urlparse makes of the whole netloc, which is of little use.
     hosts = url.netloc.split(',')
     for index, netloc in enumerate(hosts if len(hosts) > 1 else (), 1):
         *userinfo, address = netloc.split('@', 1)

@@ -206,9 +206,9 @@ def test_a_url_that_is_no_template_is_used_as_it_is(
     ('a://u:{hostname}@h/', None, 'database_connection: it is a template, '
      'but [database]connection is not set'),
     ('a://{hostname/', DATABASE, 'database_connection: it is no well-formed '
-     'template; write { as %7B and } as %7D where they mean themselves'),
+     'template; write literal { as %7B and } as %7D'),
     ('a://{hostname}}/', DATABASE, 'database_connection: it is no well-formed '
-     'template; write { as %7B and } as %7D where they mean themselves')])
+     'template; write literal { as %7B and } as %7D')])
 def test_the_reason(template: str | None, default: str | None,
                     text: str) -> None:
     with pytest.raises(mappings.BadMapping) as caught:
