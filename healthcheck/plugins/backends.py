@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 
-"""From the names in ``backends`` to what is run; everything checked."""
+"""Makes the checks that ``backends`` names, and validates them."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ _EXCLUSIVE = {'disable_by_file', 'enable_by_files'}
 class Backends:
     """The checks that a section configures.
 
-    What is wrong is added to ``view.problems``, so that all of it comes in
-    one error; nothing is opened.
+    All mistakes are added to ``view.problems``, so one error reports them
+    all. Nothing is opened.
 
     :param more: further checks that are read per request, by name; their
         lines come last
-    :ivar names: the checks in their order, repeated ones included
-    :ivar foreign: whether any of them comes from others
+    :ivar names: the checks in their order, including repeated ones
+    :ivar foreign: whether any of them is a third-party plugin
     :ivar probed: whether there are checks that workers can share
-    :ivar drains: what an operator has drained
+    :ivar drains: the drains of this service
     """
 
     def __init__(self, view: views.View,
@@ -61,9 +61,9 @@ class Backends:
             base.policy_of(view.settings)))
 
     def make_checks(self, server_port: int) -> list[check_module.Check]:
-        """Fresh checks, for one process.
+        """New checks, for one process.
 
-        :param server_port: what plugins of others learn
+        :param server_port: passed to third-party plugins
         """
         common: dict[str, Any] = {}
         return [self._make(name, plugin, server_port, common)
@@ -78,7 +78,7 @@ class Backends:
             if isinstance(made, base.ProbePlugin):
                 check = made.check(name, common)
             else:
-                # One of ours notes itself.
+                # A ProbePlugin notes itself.
                 self._view.note_plugin(name, plugin)
                 self.foreign = True
                 check = check_module.Single(name, foreign.ForeignTarget(
@@ -98,7 +98,7 @@ class Backends:
         for name in more:
             if name in self.names:
                 problems.append(
-                    f'backends = {name!r}: a check of that name is there '
+                    f'backends = {name!r}: a check of that name exists '
                     f'already, and needs no backend')
         for name in RESERVED:
             if name in self.names:

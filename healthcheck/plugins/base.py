@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 
-"""What a plugin of ours is made from."""
+"""The base class of plugins that probe in the background."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ LOG = logging.getLogger(__name__)
 
 
 def policy_of(settings: settings_module.Settings) -> policy_module.Policy:
-    """The policy that the values of group ``[healthcheck]`` spell out."""
+    """The policy that group ``[healthcheck]`` configures."""
     return policy_module.Policy(
         interval=settings.interval, retry_interval=settings.retry_interval,
         timeout=settings.timeout, ttl=settings.ttl, fall=settings.fall,
@@ -50,7 +50,7 @@ def policy_of(settings: settings_module.Settings) -> policy_module.Policy:
 
 
 def policy_problems(policy: policy_module.Policy) -> list[str]:
-    """What is wrong with values that are right each for itself."""
+    """Find values that are valid alone but not together."""
     problems = []
     if policy.ttl < policy.freshness:
         problems.append(
@@ -67,7 +67,7 @@ def policy_problems(policy: policy_module.Policy) -> list[str]:
 
 def group_of(view: views.View,
              names: Sequence[str]) -> group_module.Group | None:
-    """Who shares a prober with a section that has those checks."""
+    """The group that shares a prober, for a section with those checks."""
     return group_module.group_of(
         view, names, hostprober.lease(policy_of(view.settings)))
 
@@ -75,23 +75,23 @@ def group_of(view: views.View,
 class ProbePlugin(pluginbase.HealthcheckBaseExtension):
     """A plugin that probes a backend in the background.
 
-    A subclass sets ``name`` and defines :meth:`probe`, and :meth:`set_up`
-    where it has options. It is made while the service loads, perhaps in a
-    process that forks later: it must open nothing before the first
+    A subclass sets ``name`` and defines :meth:`probe`. If it has options, it
+    also defines :meth:`set_up`. It is made while the service loads, perhaps
+    in a process that forks later. So it must open nothing before the first
     :meth:`probe`.
 
     :ivar view: the service's configuration, as the section sees it
-    :ivar settings: the values of group ``[healthcheck]``, with those of the
-        options that the plugin registers. Ours are typed in
-        ``view.settings``.
-    :raises healthcheck.exceptions.ConfigError: if it is not configured well
+    :ivar settings: the values of group ``[healthcheck]``, including options
+        that the plugin registers. ``view.settings`` has types for ours.
+    :raises healthcheck.exceptions.ConfigError: if it is not configured
+        correctly
     """
 
     name: str
 
     per_worker = False
-    """Whether it looks at the worker process that it runs in. Each has to
-    do so for itself, where one process probes the rest for all."""
+    """Whether it checks the worker process that it runs in. If so, each
+    worker runs it, while one process runs the other checks for all."""
 
     def __init__(self, oslo_conf: Any, conf: Mapping[str, Any]) -> None:
         super().__init__(oslo_conf, dict(conf))
@@ -106,16 +106,17 @@ class ProbePlugin(pluginbase.HealthcheckBaseExtension):
             self._title = self.name
         else:
             self._set_up_alone()
-        # Not this plugin itself: what it would open could be inherited over
-        # a fork. A fresh one probes in each process.
+        # Not this plugin itself: a fork could inherit what it has opened. A
+        # new one probes in each process.
         self._engine = processes.PerProcess(
             lambda: _alone(self.view, lambda: type(self)(self.view, conf),
                            self._title))
 
     def _set_up_alone(self) -> None:
-        """As inside oslo.middleware's own ``Healthcheck``.
+        """Set up inside oslo.middleware's own ``Healthcheck``.
 
-        That drops a plugin that raises, and answers 200 without it.
+        That drops a plugin that raises, and answers 200 without it. So this
+        logs mistakes and raises nothing.
         """
         try:
             self._title = lines.one(str(self.name), intake.MAX_NAME)
@@ -134,12 +135,12 @@ class ProbePlugin(pluginbase.HealthcheckBaseExtension):
 
     @property
     def policy(self) -> policy_module.Policy:
-        """How its target is probed."""
+        """How to probe its target."""
         return policy_of(self.view.settings)
 
     @property
     def label(self) -> str:
-        """What is put in front of a reason where many are listed."""
+        """Put before the reason where many checks are listed."""
         return _label_of(self.name)
 
     def set_up(self) -> None:
@@ -150,10 +151,10 @@ class ProbePlugin(pluginbase.HealthcheckBaseExtension):
 
     def check(self, name: str,
               common: dict[str, Any]) -> check_module.Check:
-        """What the engine runs: by default this plugin itself.
+        """The check that the engine runs; by default it runs this plugin.
 
-        :param name: of the check, as it is configured
-        :param common: what the checks of one process share, by a name
+        :param name: of the check, as configured
+        :param common: objects that the checks of one process share, by name
         """
         target = guard.Guarded(name, self)
         return check_module.Single(name, target, self.policy,
@@ -161,16 +162,16 @@ class ProbePlugin(pluginbase.HealthcheckBaseExtension):
                                    per_worker=target.per_worker)
 
     def probe(self) -> Result:
-        """Look at the backend once.
+        """Probe the backend once.
 
-        It runs in a thread, one run at a time, and should come back within
-        ``timeout`` seconds. What it raises is reported as a fault of the
-        probe, without its text.
+        It runs in a thread, one run at a time, and should return within
+        ``timeout`` seconds. An exception is reported as a fault of the probe,
+        without its text.
         """
         raise NotImplementedError
 
     def overdue(self) -> tuple[str, str]:
-        """(reason, detail) of a probe that has not come back in time.
+        """(reason, detail) of a probe that has not returned in time.
 
         Called in another thread while :meth:`probe` runs, once for each
         timeout that passes. It must not block.
@@ -178,13 +179,13 @@ class ProbePlugin(pluginbase.HealthcheckBaseExtension):
         return NO_ANSWER, ''
 
     def close(self) -> None:
-        """Give back what :meth:`probe` has opened."""
+        """Close what :meth:`probe` has opened."""
 
     def healthcheck(self, server_port: int) -> pluginbase.HealthcheckResult:
         """Answer oslo.middleware's own ``Healthcheck``, from the cache.
 
-        The first call in a process starts a scheduler for this plugin, and
-        waits ``startup_wait`` seconds at most for what it finds.
+        The first call in a process starts a scheduler for this plugin. It
+        waits at most ``startup_wait`` seconds for the first report.
         """
         if self._misconfigured:
             return pluginbase.HealthcheckResult(
@@ -203,15 +204,15 @@ def _label_of(name: str) -> str:
 
 def unusable(name: str, exc: BaseException,
              policy: policy_module.Policy) -> check_module.Check:
-    """What answers for a plugin that could not be made."""
+    """A check that fails in place of a plugin that could not be made."""
     return check_module.Single(name, guard.NotMade(name, exc), policy)
 
 
 def _alone(view: views.View, make: Callable[[], ProbePlugin],
            name: str) -> engine.Engine:
-    """What runs a plugin where nothing runs a whole section."""
-    # There may be many of them in a process, and each statement of the service
-    # would be noted once for each.
+    """An engine for one plugin, where none runs a whole section."""
+    # A process may have many such engines, and each would record every
+    # statement of the service.
     settings = dataclasses.replace(view.settings, evidence=False)
     try:
         check = make().check(name, {})

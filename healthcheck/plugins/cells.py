@@ -2,9 +2,9 @@
 
 """Plugin ``cells``: can the API node reach Nova's cells?
 
-An API node stays in the balancer while one cell of many is away, and leaves
-when it can do no work at all. Which cells there are, and what is known of
-them, is in ``healthcheck/cells``; here is what that means for the node.
+An API node stays in the balancer while one cell of many is down, and leaves
+when it can do no work at all. ``healthcheck/cells`` finds and probes the
+cells; this module judges what that means for the node.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ Result = report.Result
 State = inventory_module.InventoryState
 Status = report.Status
 
-# How many cells a line for admins names.
+# Maximum number of cells that a line for admins names.
 _NAMED = 5
 
 
@@ -68,17 +68,16 @@ class Cells(base.ProbePlugin):
         result, final = self._fault(state) or (self._warning(state), True)
         return dataclasses.replace(
             result, components=tuple(found),
-            # Those that do not answer are left out.
+            # Cells that do not answer are left out.
             latency=max((one.latency for one in found
                          if one.latency is not None and one.status in (
                              Status.PASS, Status.WARN)), default=0.0)), final
 
     def _fault(self, state: State) -> tuple[Result, bool] | None:
-        """What takes the node out, if anything does, and whether for good.
+        """(the fault that takes the node out, whether it is final), or None.
 
-        What is not known for good counts as a fault, but as one that has to
-        be found again: so a node that was never seen well is not called well
-        meanwhile.
+        An unconfirmed state counts as a fault that is not final. So a node
+        that has never passed does not pass meanwhile.
         """
         api = state.api
         if not state.listed:
@@ -130,9 +129,9 @@ class Cells(base.ProbePlugin):
         return Result(Status.PASS, detail=f'{len(cells)} up')
 
     def _needed(self, cells: int) -> int:
-        """How many of them have to be up.
+        """The number of cells that have to be up.
 
-        A cloud that has no cell yet is not made unreachable for that.
+        It is 0 without any cell, so a new cloud stays reachable.
         """
         number = self._min_up.rstrip('%')
         if number != self._min_up:
@@ -163,7 +162,7 @@ def _why(component: report.Component) -> str:
 
 
 def _named(cells: Iterable[CellState]) -> str:
-    """Those that are not well, the first few of them."""
+    """The first few cells that do not pass."""
     found = [f'{one.component.name} ({one.component.reason})'
              for one in cells if one.component.status is not Status.PASS]
     more = len(found) - _NAMED

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 
-"""The statement that counts services, and asks for the time with it.
+"""The statement that counts services and reads the database's clock.
 
-Its text is made once for each table and kind of database. SQLAlchemy knows
-how each writes it; to have it fill in the limits too would take longer than
-the driver does for the whole.
+SQLAlchemy makes its text once for each table and dialect. The limits are
+filled in here: with SQLAlchemy, that would take longer than the driver needs
+for the whole statement.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from sqlalchemy import sql
 
 from healthcheck.plugins import service_tables
 
-# The time, and the time plus or minus some seconds. It is in UTC whatever
-# time zone the server or the session has, and as it is now, not as it was
-# when the transaction began.
+# The time, and the time plus or minus some seconds. It is in UTC, whatever
+# the time zone of the server or session, and the current time, not that of
+# the start of the transaction.
 _MYSQL = 'UTC_TIMESTAMP(6)', 'clock.now {sign} INTERVAL {{seconds}} SECOND'
 _CLOCKS: Mapping[str, tuple[str, str]] = {
     'mysql': _MYSQL, 'mariadb': _MYSQL,
     'postgresql': ("timezone('utc', clock_timestamp())",
                    "clock.now {sign} INTERVAL '{{seconds}} seconds'"),
-    # It compares texts, and SQLAlchemy stores six digits.
+    # SQLite compares texts, and SQLAlchemy stores six digits.
     'sqlite': ("strftime('%Y-%m-%d %H:%M:%f', 'now')",
                "strftime('%Y-%m-%d %H:%M:%f000', clock.now, "
                "'{sign}{{seconds}} seconds')"),
@@ -37,16 +37,17 @@ _templates: dict[tuple[service_tables.Table, str], str] = {}
 
 
 class Tally(NamedTuple):
-    """Services that have the binary and the flags in common.
+    """The number of services with the same binary and flags.
 
     :param kind: their binary
-    :param services: how many there are; 0 in the one group of an empty table
-    :param database_fresh: how many have a heartbeat that is not too old, by
-        the clock of the database
-    :param database_ahead: of these, how many have one too far in the future
-    :param host_fresh: the same by the clock of the host
-    :param now: the time by the database's clock, in UTC; as text from
-        SQLite, and None from a database whose clock is not known here
+    :param services: their number; 0 in the one group of an empty table
+    :param database_fresh: number with a heartbeat that is not too old, by
+        the database's clock
+    :param database_ahead: number of these with one too far in the future
+    :param host_fresh: the same by the host's clock
+    :param host_ahead: the same by the host's clock
+    :param now: the time by the database's clock, in UTC; a text from SQLite;
+        None if the statement cannot read this database's clock
     """
 
     kind: str | None
@@ -62,9 +63,12 @@ class Tally(NamedTuple):
 
 def statement(table: service_tables.Table, dialect: engine.Dialect,
               down_time: float, host: datetime.datetime) -> str:
-    """One whose rows are groups; there is one at least if the time is known.
+    """The statement for a table; each row is a :class:`Tally`.
 
-    :param down_time: seconds without a heartbeat after which one is down
+    If it can read the database's clock, it returns at least one row.
+
+    :param down_time: seconds without a heartbeat after which a service is
+        down
     :param host: the time by this host's clock, in UTC
     """
     key = table, dialect.name
@@ -81,7 +85,7 @@ def statement(table: service_tables.Table, dialect: engine.Dialect,
 
 def _select(table: service_tables.Table,
             clock: tuple[str, str] | None) -> sql.Select[Any]:
-    """With braces where ``str.format`` puts the limits."""
+    """The statement, with braces for ``str.format`` in place of limits."""
     literal = sqlalchemy.literal_column
     of_host: Any = literal("'{host_low}'"), literal("'{host_high}'")
     limits = [of_host, of_host]
@@ -94,7 +98,7 @@ def _select(table: service_tables.Table,
         now = sqlalchemy.func.max(asked.c.now)
         limits[0] = (literal(limit.format(sign='-')),
                      literal(limit.format(sign='+')))
-        # The time is asked for once; and it comes with an empty table too.
+        # The time is read once, and an empty table returns it too.
         rows = asked.outerjoin(rows, live)
     columns: list[Any] = [sqlalchemy.func.count(sqlalchemy.case(
         (condition, literal('1'))))

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 
-"""Plugins that others wrote for oslo.middleware's ``Healthcheck``."""
+"""Third-party plugins for oslo.middleware's own ``Healthcheck``."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from healthcheck.reports import lines
 from healthcheck.reports import report
 from healthcheck.targets import failures
 
-# What passes for a fixed reason: a few words in capitals, as oslo.middleware
-# writes its own. Anything else may hold a host name or an exception's text
-# and is for the log.
+# A fixed reason is a few words in capitals, like oslo.middleware's own. Any
+# other text may hold a host name or an exception's text, so it is for the log
+# only.
 _FIXED = re.compile(r'[A-Z][A-Z0-9_ -]{0,39}')
 
-# Characters of a reason and of details that are looked at. Fewer are shown,
-# and to take secrets out of a long text takes long.
+# Maximum number of characters of a reason and of details that are used. Fewer
+# are shown, and to redact a long text is slow.
 _MOST = 10_000
 
 
 class ForeignTarget(target_module.Target):
-    """Runs a plugin of others in the background, like one of ours.
+    """Runs a third-party plugin in the background, like one of ours.
 
-    :param server_port: what the plugin gets; there is no request to take
-        it from, so it is the port of the first one of the process
+    :param server_port: passed to the plugin. A probe has no request, so this
+        is the port of the process's first request.
     """
 
     def __init__(self, name: str, plugin: Any, server_port: int) -> None:

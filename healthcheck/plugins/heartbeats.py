@@ -1,30 +1,29 @@
 # SPDX-License-Identifier: Apache-2.0
 
-"""Who is up, by the services' own rules, in one grouped statement.
+"""Counts the services that are up, by their own rules, in one statement.
 
-The database counts; a handful of rows comes back, however many services are
-registered. The tables, and whose rule holds for which, are in
-``service_tables.py``, the statement is in ``counting.py``.
+The database counts, so a handful of rows comes back, however many services
+are registered. ``service_tables.py`` has the tables and rules,
+``counting.py`` has the statement.
 
 Two clocks can be wrong. A heartbeat is written with the clock of the host
 that runs a conductor (Nova), the service (Cinder) or a server (Neutron). It
-is judged by the database's clock and not by ours, so that a clock of ours
-that is off does no harm. But then one of the database's that is off would
-make every service look down that in fact is well: no service writes with
-it. So the statement counts by both clocks, by ours
-as of when it is sent, and where they differ by more
-than half of the time after which a service is down, the clock is taken that
-more heartbeats are near to, for that is the one they are written with. Half,
-because services beat at least twice in that time: below it, no service that
-beats is down by either clock. The caller reports the skew: while it lasts,
-services that die may be found down late, or be up once more for a moment when
-the slower clock comes to their last heartbeats.
+is normally judged by the database's clock, so a wrong clock of this host does
+no harm. But no service writes with the database's clock: if that is wrong,
+every healthy service would look down. So the statement counts by both clocks;
+this host's time is that of sending the statement. If the clocks differ by
+more than half of the service's down time, the clock that more heartbeats are
+close to is used, because they are written with that one. Below half, no
+service that beats is down by either clock, because services beat at least
+twice in the down time. The caller reports the skew. While it lasts, a service
+that dies may be found down late, or be up again for a moment when the slower
+clock reaches its last heartbeat.
 
-The time of a heartbeat is compared as it is stored, with a limit that has
-microseconds, as the services do. Their columns hold whole seconds, rounded or
-cut off by the database: a service is up for at most half a second more or a
-second less than its own clock would say, and so it is in the service's own
-list. What differs from that list is the moment of asking alone.
+Heartbeats are compared as stored, with a limit in microseconds, as the
+services do. Their columns hold whole seconds, rounded or cut off by the
+database. So a service is up for at most half a second more, or a second less,
+than its own clock would say. The service's own list has the same error: it
+differs from this count only in the moment of asking.
 """
 
 from __future__ import annotations
@@ -42,17 +41,16 @@ from healthcheck.plugins import counting
 from healthcheck.plugins import service_tables
 from healthcheck.targets import statements
 
-# Of the coarsest clock of a database, in seconds.
+# Resolution of the coarsest database clock, in seconds.
 _RESOLUTION = 0.001
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Kind:
-    """How many services of one binary there are; each is counted once.
+    """The number of services of one binary; each is counted once.
 
-    One that is disabled is just that, up or not and forced down or not. Of
-    the others, one that is forced down is just that. What remains is up or
-    down.
+    A disabled service counts as disabled only. Of the others, one that is
+    forced down counts as forced down only. The rest are up or down.
     """
 
     binary: str
@@ -76,12 +74,12 @@ class Found:
 
     :param kinds: in the order of their names
     :param skew: seconds by which the database's clock is ahead of this
-        host's (below 0: behind it), less what the way there and back may
-        account for; 0 when that explains it all
-    :param skewed: whether the clocks differ so much that services may be
-        taken for down that are up
-    :param by_host: whether they were judged by this host's clock, because
-        that is the one they write with
+        host's (below 0: behind it), less what the round trip may account
+        for; 0 if that explains it all
+    :param skewed: whether the clocks differ so much that services that are
+        up may look down
+    :param by_host: whether services were judged by this host's clock,
+        because they write with that one
     """
 
     kinds: tuple[Kind, ...]
@@ -90,7 +88,7 @@ class Found:
     by_host: bool = False
 
     def kind(self, binary: str) -> Kind:
-        """The services of a binary, if there is none too."""
+        """The services of a binary; all 0 if there are none."""
         for kind in self.kinds:
             if kind.binary == binary:
                 return kind
@@ -100,16 +98,15 @@ class Found:
 def count(connection: sqlalchemy.Connection, table: service_tables.Table,
           down_time: float, *,
           wall_clock: Callable[[], float] = time.time) -> Found:
-    """Count who is up, in one statement that asks for the time, too.
+    """Count services and read the database's clock in one statement.
 
-    Begins a transaction, unless the connection is in one, and leaves it to
-    the caller to end: one that stayed open would go on showing the same
-    rows. In it, the statement sees what was there when it began.
+    This begins a transaction if there is none. The caller has to end it, or
+    later statements would see the same rows.
 
     :param down_time: seconds without a heartbeat after which a service is
         down, not below 0; see :meth:`service_tables.Table.down_time`
     :param wall_clock: this host's, in seconds since the epoch
-    :raises sqlalchemy.exc.SQLAlchemyError: if the database does not do it
+    :raises sqlalchemy.exc.SQLAlchemyError: if the statement fails
     """
     statements.begin(connection)
     before = wall_clock()
@@ -130,7 +127,7 @@ def count(connection: sqlalchemy.Connection, table: service_tables.Table,
 
 def _fold(groups: Iterable[counting.Tally], by_host: bool,
           future_is_up: bool) -> tuple[Kind, ...]:
-    """Groups to kinds; a flag that is NULL is as good as one that is not."""
+    """Turn groups into kinds; a flag that is NULL counts as false."""
     kinds: dict[str, dict[str, int]] = {}
     for group in groups:
         up, ahead = ((group.host_fresh, group.host_ahead) if by_host else
@@ -153,8 +150,8 @@ def _skew(answer: datetime.datetime | str | None, before: float,
           after: float) -> float:
     """Seconds by which the database's clock is ahead; see :class:`Found`.
 
-    The host's is that of the middle of the way there and back; the database
-    has looked at its own at any time in between.
+    The host's time is that of the middle of the round trip. The database may
+    have read its clock at any time during it.
     """
     if answer is None:
         return 0.0

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 
-"""Runs a plugin in a test, as the engine would run it."""
+"""Runs a plugin in a test, like the engine does."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ Clock = simulated.Clock
 
 
 class Rehearsal:
-    """A plugin, run on the schedule and by the rules of the engine.
+    """Runs a plugin on the engine's schedule and by its rules.
 
-    Time is simulated: there is no thread and no wait, and jitter is 0. A
-    probe takes no time, unless the plugin lets some pass with ``clock.sleep``.
+    Time is simulated: there are no threads and no waits, and jitter is 0. A
+    probe takes no time unless the plugin calls ``clock.sleep``.
 
     :param plugin: the class
-    :param options: of group ``[healthcheck]``, as a paste section has them:
-        those of the plugin, and ``interval``, ``timeout``, ``fall`` and so on
-    :param clock: the one that the plugin uses, if it uses any
+    :param options: of group ``[healthcheck]``, as in a paste section: those
+        of the plugin, and others such as ``interval``, ``timeout`` and
+        ``fall``
+    :param clock: the plugin's clock, if it uses one
     :param service: the configuration of the service
-    :ivar changes: each change of the check's status so far, the last one
-        last
+    :ivar changes: all changes of the check's status so far, oldest first
     :raises healthcheck.exceptions.ConfigError: with what is wrong
     """
 
@@ -59,7 +59,7 @@ class Rehearsal:
             pool=self._pool)
 
     def run(self, seconds: float) -> None:
-        """Let so many seconds pass; 0 is enough for a first probe."""
+        """Let time pass; 0 seconds are enough for a first probe."""
         self._pool.run(self._scheduler, seconds)
 
     def refresh(self) -> None:
@@ -67,12 +67,12 @@ class Rehearsal:
         self._scheduler.refresh()
 
     def close(self) -> None:
-        """Have the plugin give back what it holds."""
+        """Close the plugin."""
         self._scheduler.rest()
 
     @property
     def report(self) -> report_module.CheckReport:
-        """All that admins see of the check.
+        """Everything that admins see of the check.
 
         :raises AssertionError: before its first verdict
         """
@@ -80,10 +80,10 @@ class Rehearsal:
 
     @property
     def status(self) -> report_module.Status:
-        """What the check counts now, its age included."""
+        """The current status, stale if the last verdict is too old."""
         return self.report.verdict(self._clock.now).status
 
     @property
     def line(self) -> str:
-        """What anonymous callers read of it now."""
+        """The line that anonymous callers get now."""
         return self.report.verdict(self._clock.now).line

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 
-"""What the kernel, SQLAlchemy and uWSGI tell a process of itself.
+"""What the kernel, SQLAlchemy and uWSGI tell a process about itself.
 
-Only readings: what they mean is for plugin ``worker`` to say.
+These are only readings; plugin ``worker`` judges them.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ import sqlalchemy
 from sqlalchemy import event
 from sqlalchemy import pool
 
-# What cgroup v1 says for "no limit": the greatest number of pages there is,
-# in bytes. Whatever comes near it limits nothing.
+# For "no limit", cgroup v1 gives the largest possible number of pages, in
+# bytes. Any number above this one limits nothing.
 _UNLIMITED = 1 << 60
 
 
@@ -41,9 +41,9 @@ class Use:
 
 
 class Process:
-    """The readings of the process that asks.
+    """The readings of the current process.
 
-    :param root: where ``/proc`` and ``/sys`` are
+    :param root: the directory of ``proc`` and ``sys``
     """
 
     def __init__(self, root: pathlib.Path = pathlib.Path('/')) -> None:
@@ -56,12 +56,12 @@ class Process:
         if limit == resource.RLIM_INFINITY:
             return None
         path = self._proc / 'fd'
-        # The size is their number since Linux 6.2, and 0 before it. To list
+        # Since Linux 6.2 the size is their number; before, it is 0. Listing
         # them costs half a microsecond each.
         return Use(os.stat(path).st_size or len(os.listdir(path)), limit)
 
     def threads(self) -> int:
-        """The threads of this process."""
+        """Number of threads of this process."""
         for line in (self._proc / 'status').read_text().splitlines():
             name, _, value = line.partition(':')
             if name == 'Threads':
@@ -71,25 +71,25 @@ class Process:
     def memory(self) -> Use | None:
         """Bytes in use in the cgroup that is nearest to its limit.
 
-        What inactive page cache takes is not counted: the kernel takes it
-        back before it kills anybody. None if nothing is limited.
+        Inactive page cache does not count: the kernel reclaims it before it
+        kills a process. None if nothing is limited.
         """
         return _nearest(
             _memory_v1(group) if version == 1 else _memory_v2(group)
             for version, group in self._cgroups('memory'))
 
     def tasks(self) -> Use | None:
-        """Threads in the cgroup that is nearest to its limit of them."""
+        """Threads in the cgroup that is nearest to its limit of threads."""
         return _nearest(
             _use(group / 'pids.current', group / 'pids.max')
             for _, group in self._cgroups('pids'))
 
     def _cgroups(self, controller: str,
                  ) -> Iterator[tuple[int, pathlib.Path]]:
-        """(version, directory) of this process's cgroup and those above it.
+        """(version, directory) of this process's cgroup and its parents.
 
-        A process is in one hierarchy of version 2, and where version 1 is
-        mounted beside it, in one for each controller.
+        A process is in one hierarchy of version 2. If version 1 is mounted
+        too, it is also in one of these for each controller.
         """
         mounts = self._mounts(controller)
         for line in _read(self._proc / 'cgroup').splitlines():
@@ -100,8 +100,8 @@ class Process:
                 continue
             top, mounted = mounts[version]
             inside = pathlib.PurePosixPath(path)
-            # In a container the path may be the host's, and what is mounted
-            # only the part below the container's own cgroup.
+            # In a container, the path may be the host's, while only the part
+            # below the container's own cgroup is mounted.
             below = (inside.relative_to(top) if inside.is_relative_to(top)
                      else pathlib.PurePosixPath())
             group = mounted / below
@@ -112,7 +112,7 @@ class Process:
 
     def _mounts(self, controller: str,
                 ) -> dict[int, tuple[str, pathlib.Path]]:
-        """By version: (what of a hierarchy is mounted, where); proc(5)."""
+        """By version: (root of the mount, mount point). See proc(5)."""
         found = {}
         for line in _read(self._proc / 'mountinfo').splitlines():
             mount, _, kind = line.partition(' - ')
@@ -142,7 +142,7 @@ def _number(path: pathlib.Path) -> int | None:
 
 def _use(used: pathlib.Path, limit: pathlib.Path,
          reclaimable: int = 0) -> Use | None:
-    """None if one of the files is not there, or holds "max"."""
+    """None if one of the files is missing or holds "max"."""
     most, current = _number(limit), _number(used)
     if most is None or current is None or most >= _UNLIMITED:
         return None
@@ -173,8 +173,8 @@ def _nearest(uses: Iterator[Use | None]) -> Use | None:
                key=lambda use: use.part, default=None)
 
 
-# By identity, and without a lock: a connect must not wait for a probe
-# that looks, and a lock could be forked while it is held.
+# By identity, and without a lock: to connect must not wait for a probe, and
+# a child could inherit a lock that is held.
 _engines: dict[int, weakref.ref[sqlalchemy.Engine]] = {}
 
 
@@ -187,36 +187,35 @@ def _remember(connection: sqlalchemy.Connection) -> None:
 
 
 def watch_pools() -> None:
-    """Have SQLAlchemy tell of each engine that connects from now on.
+    """Remember each SQLAlchemy engine that connects from now on.
 
-    An event of connections, and not of pools: those of pools do not say
-    which pool it is.
+    Pool events are no help: they do not tell which pool it is.
     """
     if not event.contains(sqlalchemy.Engine, 'engine_connect', _remember):
         event.listen(sqlalchemy.Engine, 'engine_connect', _remember)
 
 
 def exhausted_pools() -> list[tuple[str, Use]]:
-    """(database, connections) of each pool that has none left to give."""
+    """(database, connections) of each pool that has none left."""
     found = {}
     for reference in list(_engines.values()):
         engine = reference()
         if engine is None or not isinstance(engine.pool, pool.QueuePool):
             continue
-        # There is no public way to ask for it. -1 is "as many as you like".
+        # There is no public way to read it. -1 means no limit.
         overflow = getattr(engine.pool, '_max_overflow', -1)
         use = Use(engine.pool.checkedout(), engine.pool.size() + overflow)
-        # A size of 0 is "as many as you like", too.
+        # A size of 0 means no limit, too.
         if overflow >= 0 and engine.pool.size() and use.used >= use.limit:
             found[id(engine.pool)] = (engine.url.database or '', use)
     return list(found.values())
 
 
 def busy_workers() -> Use | None:
-    """How many of the server's workers are at work on a request.
+    """How many of the server's workers are serving a request.
 
-    None where the server does not tell. uWSGI says of a worker with several
-    threads only whether any of them is at work, which is no answer.
+    None if the server does not tell. If workers have several threads, uWSGI
+    only tells whether any thread of a worker is busy, which is not enough.
     """
     try:
         uwsgi: Any = importlib.import_module('uwsgi')

@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 
-"""Where Nova, Cinder and Neutron keep heartbeats, and whom they call up.
+"""Where Nova, Cinder and Neutron keep heartbeats, and when a service is up.
 
-Nothing of them is imported. A table here has the columns that are asked for;
-the real ones have more.
+None of them is imported. A table here has only the columns that are read.
 """
 
 from __future__ import annotations
@@ -20,20 +19,21 @@ from sqlalchemy import sql
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Table:
-    """Where a service keeps its heartbeats, and its rule.
+    """A table of heartbeats, and the rule by which a service is up.
 
     :param rows: the table itself; its column ``id`` is never NULL
     :param heartbeat: when a service was last seen, in UTC
     :param disabled: whether an administrator has disabled it
-    :param forced_down: whether one has declared it down, if that exists
-    :param live: which rows count, if not all do
-    :param future_is_up: whether a heartbeat far in the future is good
-    :param option: of the service, in ``[DEFAULT]``: seconds without a
-        heartbeat after which a service is down
+    :param forced_down: whether an administrator has declared it down; None
+        if that does not exist
+    :param live: which rows count; None: all
+    :param future_is_up: whether a heartbeat far in the future counts as up
+    :param option: the option of the service, in ``[DEFAULT]``, with the
+        seconds without a heartbeat after which a service is down
     :param default: of that option
-    :param report_interval: default of that option of ``[DEFAULT]``, where
-        one that is too long raises the time; None where it does not
-    :param left_out: binaries that are registered and never beat
+    :param report_interval: default of ``[DEFAULT]report_interval``, if a long
+        one raises the down time; else None
+    :param left_out: binaries that are registered but never beat
     """
 
     rows: sqlalchemy.TableClause
@@ -51,8 +51,8 @@ class Table:
     def down_time(self, option: Callable[[str], Any]) -> float:
         """Seconds without a heartbeat after which a service is down.
 
-        Nova and Cinder raise the option where services would report too
-        rarely for it (nova.servicegroup.api.API, cinder.service.Service).
+        Nova and Cinder raise it if services report too rarely for it
+        (nova.servicegroup.api.API, cinder.service.Service).
 
         :param option: gives the value of an option of ``[DEFAULT]`` by its
             name; None if it is not set
@@ -88,8 +88,8 @@ _nova_services = _table(
     deleted=sqlalchemy.Integer, last_seen_up=sqlalchemy.DateTime,
     created_at=sqlalchemy.DateTime)
 _nova = _nova_services.c
-# nova.servicegroup.api.API.service_is_up and drivers.db.DbDriver.is_up; who
-# is left out: nova.api.openstack.compute.services (bug 1543625).
+# Rule: nova.servicegroup.api.API.service_is_up and drivers.db.DbDriver.is_up.
+# Left out: nova.api.openstack.compute.services (bug 1543625).
 NOVA = Table(
     rows=_nova_services, binary=_nova.binary, disabled=_nova.disabled,
     heartbeat=sqlalchemy.func.coalesce(_nova.last_seen_up, _nova.created_at),
@@ -100,9 +100,9 @@ _cinder_services = _table(
     'services', disabled=sqlalchemy.Boolean, deleted=sqlalchemy.Boolean,
     updated_at=sqlalchemy.DateTime, created_at=sqlalchemy.DateTime)
 _cinder = _cinder_services.c
-# cinder.api.v3.services, which an administrator's list comes from. The
-# scheduler's rule, cinder.objects.service.Service.is_up, differs from it for
-# heartbeats in the future, which it takes for good.
+# Rule: cinder.api.v3.services, which makes an administrator's list. The
+# scheduler's rule, cinder.objects.service.Service.is_up, differs in one point:
+# a heartbeat in the future counts as up.
 CINDER = Table(
     rows=_cinder_services, binary=_cinder.binary, disabled=_cinder.disabled,
     heartbeat=sqlalchemy.func.coalesce(_cinder.updated_at,
@@ -113,7 +113,8 @@ _neutron_agents = _table(
     'agents', admin_state_up=sqlalchemy.Boolean,
     heartbeat_timestamp=sqlalchemy.DateTime)
 _neutron = _neutron_agents.c
-# neutron.agent.common.utils.is_agent_down. OVN's own agents are not in it.
+# Rule: neutron.agent.common.utils.is_agent_down. OVN's own agents are not in
+# this table.
 NEUTRON = Table(
     rows=_neutron_agents, binary=_neutron.binary,
     disabled=_neutron.admin_state_up == sqlalchemy.false(),

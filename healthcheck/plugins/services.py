@@ -2,9 +2,9 @@
 
 """Plugin ``services``: are the service's own processes up?
 
-Who is up is read where the services beat, by their own rule. For Nova that is
-the database of each cell, for Cinder and Neutron the service's one database;
-the visits are those that ``cells`` and ``database`` use too.
+It reads their heartbeats and applies the service's own rule. Nova keeps them
+in the database of each cell, Cinder and Neutron in their one database. The
+plugin shares visits with ``cells`` and ``database``.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ Count = Callable[[sqlalchemy.Connection], Found]
 
 
 class Services(base.ProbePlugin):
-    """Counts who is up, by the rule of the service."""
+    """Counts the services that are up, by the rule of the service."""
 
     name = 'services'
 
@@ -89,7 +89,7 @@ class Services(base.ProbePlugin):
 
     def _ask_database(self, connection: sqlalchemy.Connection,
                       ) -> target_module.Answer:
-        """Those of a service that has one database."""
+        """Count the services in the one database of Cinder or Neutron."""
         found = self._count(connection)
         problems = services_rules.judge_others(found)
         return target_module.Answer(dataclasses.replace(
@@ -102,7 +102,7 @@ class Services(base.ProbePlugin):
             Result.ok(), Counted.of(self._count(connection)))
 
     def judge(self, state: inventory.InventoryState, now: float) -> Result:
-        """What is known of the services in all cells of Nova."""
+        """Judge the services in all cells of Nova."""
         components, problems, counted = [], [], []
         for one in state.cells:
             found = self._known(one, now)
@@ -118,7 +118,7 @@ class Services(base.ProbePlugin):
                                          services_rules.describe(found)))
         if not counted and any(one.enabled for one in state.cells) or (
                 not state.listed):
-            problems.append(Problem(UNKNOWN, 'no cell could be looked at'))
+            problems.append(Problem(UNKNOWN, 'no services could be counted'))
         return dataclasses.replace(
             _summed_up(problems, services_rules.describe(
                 services_rules.total(counted))),
@@ -134,23 +134,23 @@ class Services(base.ProbePlugin):
         return counted.found
 
     def _service(self) -> str:
-        """Whose services it looks for."""
+        """The project whose services it counts."""
         known: str | None = self.view.settings.services_of
         if known:
             return known
         project = self.view.project
         if project not in _TABLES:
             raise exceptions.ConfigError([
-                f'services: it is not known whose services to look for; set '
+                f'services: it is not known which services to count; set '
                 f'services_of (allowed: {", ".join(_TABLES)})'])
         return str(project)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Counted:
-    """What a visit has counted; two are equal if they may mean the same.
+    """What a visit has counted; two are equal if their verdict is the same.
 
-    :param dead: of which binaries none is up
+    :param dead: the binaries of which none is up
     :param at: when, in monotonic seconds
     """
 
@@ -167,7 +167,7 @@ class Counted:
 
 
 def _summed_up(problems: Sequence[Problem], well: str) -> Result:
-    """The worst problem first, with all that there are of it."""
+    """The worst problem, with the details of all problems of that kind."""
     for problem in sorted(problems, key=_is_warning):
         same = [one.detail for one in problems
                 if one.reason == problem.reason]
@@ -176,7 +176,7 @@ def _summed_up(problems: Sequence[Problem], well: str) -> Result:
 
 
 def _uncounted(one: cell_module.CellState) -> Component:
-    """A cell whose services are not known, and why."""
+    """A cell whose services could not be counted, and why."""
     if one.up and one.counting is not None:
         return dataclasses.replace(one.counting, name=one.component.name,
                                    status=None)

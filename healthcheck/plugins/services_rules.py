@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 
-"""What is wrong with the services of a table, given who is up."""
+"""Judges the services of a table by their numbers."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ CLOCK_SKEW = 'CLOCK SKEW'
 class Problem:
     """One thing that is wrong.
 
-    :param reason: short and fixed, fit for an anonymous caller
+    :param reason: short and fixed, safe for anonymous callers
     :param detail: for admins and logs
     """
 
@@ -31,12 +31,12 @@ class Problem:
 def judge_nova(found: heartbeats.Found, *, cell0: bool) -> list[Problem]:
     """What is wrong with one cell, the worst first.
 
-    A cell does nothing without a conductor, registered or not. cell0 needs
-    none: nothing runs there. A scheduler is looked for where one reports,
-    which in most deployments is cell0. Computes are counted alone: that some
-    of thousands are down is every day's business, and no reason to take an
-    API node out. So are binaries that are not known here, for a release may
-    leave rows behind, as nova-consoleauth did.
+    A cell cannot work without a conductor, even if none is registered. cell0
+    needs none, because nothing runs there. A scheduler is needed only where
+    one is registered, in most deployments in cell0. Computes are only
+    counted: some of thousands are always down, which is no reason to take an
+    API node out. Unknown binaries are only counted too: a release may leave
+    rows behind, as nova-consoleauth did.
     """
     problems = []
     conductors = found.kind('nova-conductor')
@@ -51,8 +51,8 @@ def judge_nova(found: heartbeats.Found, *, cell0: bool) -> list[Problem]:
 def judge_others(found: heartbeats.Found) -> list[Problem]:
     """What is wrong with Cinder's services or Neutron's agents.
 
-    Which of them a deployment needs is not known, so each binary that is
-    registered and not disabled needs one that is up.
+    It is not known which of them a deployment needs. So each binary needs at
+    least one service that is up, if any is registered and not disabled.
     """
     down = [describe_kind(kind) for kind in found.kinds
             if kind.enabled and not kind.up]
@@ -88,7 +88,7 @@ def _judge_clocks(found: heartbeats.Found) -> list[Problem]:
 
 
 def total(found: Sequence[heartbeats.Found]) -> heartbeats.Found:
-    """All cells together, for a description."""
+    """The sum over all cells, for a description."""
     kinds: dict[str, heartbeats.Kind] = {}
     for kind in itertools.chain.from_iterable(one.kinds for one in found):
         sum_ = kinds.get(kind.binary, heartbeats.Kind(kind.binary))

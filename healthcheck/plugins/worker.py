@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 
-"""Plugin ``worker``: what is left to this process, without any backend."""
+"""Plugin ``worker``: does this process run out of resources?"""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ ALL_WORKERS_BUSY = 'ALL WORKERS BUSY'
 
 _MIB = 1 << 20
 
-# How often the server is asked for its workers in one probe, and the seconds
-# between. All of them busy at one moment is good use of them; so a probe asks
-# several times, and "fall" asks for several such probes in a row.
+# How many times one probe asks for the server's workers, and the seconds in
+# between. It is normal that all are busy at one moment. So a probe asks
+# several times, and "fall" demands several such probes in a row.
 _LOOKS = 5
 _PAUSE = 0.1
 
 
 class Worker(base.ProbePlugin):
-    """Looks at the resources of the process it runs in.
+    """Checks the resources of its own process.
 
-    :ivar process: where the readings of the kernel come from
-    :ivar exhausted_pools: tells of SQLAlchemy's pools
-    :ivar busy_workers: tells of the server's workers
-    :ivar sleep: waits between two looks at these, in seconds
+    :ivar process: the kernel's readings
+    :ivar exhausted_pools: finds SQLAlchemy's exhausted pools
+    :ivar busy_workers: counts the server's busy workers
+    :ivar sleep: waits between two such counts, in seconds
     """
 
     name = 'worker'
@@ -55,7 +55,7 @@ class Worker(base.ProbePlugin):
         return base.Result(base.Status.PASS, detail=details)
 
     def _look(self) -> Iterator[tuple[str, str]]:
-        """(reason, or nothing if it is well; figures) of each resource."""
+        """(reason, empty if enough is left; figures) of each resource."""
         settings, process = self.view.settings, self.process
         use = process.descriptors()
         if use is not None:
@@ -84,7 +84,7 @@ class Worker(base.ProbePlugin):
         return reason if use.part > most else ''
 
     def _least_busy(self) -> resources.Use | None:
-        """The fewest workers that were busy at once, out of several looks."""
+        """The first look that finds an idle worker; else the last look."""
         least: resources.Use | None = None
         for left in reversed(range(_LOOKS)):
             use = self.busy_workers()
