@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 
-"""A drain as a file, which all workers read and nobody else can forge.
+"""The file of a drain. All workers read it; other users cannot forge it.
 
-The file is replaced whole and its modification time is new each time. So a
-reader sees one drain or another, and a request only needs the file's status.
+The file is replaced whole, with a new modification time each time. So a
+reader never sees half of a drain, and a request only needs the file's status.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ LOG = logging.getLogger(__name__)
 Record = drainrecord.Record
 Unusable = statefiles.Unusable
 
-# Longer than any that is written.
+# Longer than any file that is written.
 _MAX_SIZE = 8192
 
-# Seconds after which a file that was not completed never will be.
+# Seconds after which the writer of an incomplete file must be dead.
 _LEFT_BEHIND = 60.0
 
 _WHOSE = {drain.SERVICE: 'this service', drain.HOST: 'all of this host'}
@@ -47,7 +47,7 @@ class DrainFile:
     """The file of one drain.
 
     :param path: of the file
-    :param scope: who is drained by it, ``service`` or ``host``
+    :param scope: what it drains, ``service`` or ``host``
     """
 
     def __init__(self, path: str, scope: str,
@@ -55,15 +55,15 @@ class DrainFile:
         self.path = path
         self._scope = scope
         self._clocks = clocks
-        # One reference, so threads see both or neither.
+        # One tuple, so threads see both values or neither.
         self._seen: tuple[_Version | None, Record | None] = (None, None)
         self._told: drain.Drain | None = None
         self._said = ''
 
     def look(self) -> drain.Drain | None:
-        """The drain that holds now. It costs one system call.
+        """The current drain. This costs one system call.
 
-        It opens the file only when that has changed. A change is logged.
+        The file is only opened if it has changed. A change is logged.
         """
         version: _Version | None = None
         try:
@@ -71,7 +71,7 @@ class DrainFile:
         except (FileNotFoundError, NotADirectoryError):
             pass
         except OSError as exc:
-            self._say(f'cannot be looked at: {exc.strerror}')
+            self._say(f'cannot be accessed: {exc.strerror}')
         seen, record = self._seen
         if version != seen:
             version, record = (None, None) if version is None else (
@@ -82,7 +82,7 @@ class DrainFile:
             if record.holds(left):
                 found = record.shown(self._scope)
             elif left <= 0:
-                # For good: no later step of a clock brings it back.
+                # Dropped, so no later step of a clock brings it back.
                 record = None
         self._seen = version, record
         if found != self._told:
@@ -90,10 +90,10 @@ class DrainFile:
         return found
 
     def read(self) -> drain.Drain | None:
-        """The drain that holds now, for an operator.
+        """The current drain, for an operator.
 
-        Unlike :meth:`look` it accepts any writer: an operator may be another
-        user than the service.
+        Unlike :meth:`look`, this accepts any writer: the operator and the
+        service may be different users.
         """
         try:
             descriptor = self._descriptor()
@@ -108,10 +108,10 @@ class DrainFile:
 
     def begin(self, reason: str, by: str,
               seconds: float | None = None) -> drain.Drain:
-        """Begin a drain, in place of the last one.
+        """Begin a drain; it replaces the last one.
 
-        :param reason: cut, and made one line
-        :param by: who begins it
+        :param reason: shortened and made one line
+        :param by: the user who begins it
         :param seconds: until it ends by itself; None: it does not
         :raises Unusable: if the file cannot be written
         """
@@ -125,7 +125,7 @@ class DrainFile:
                 files.replace(
                     directory, name, record.dump(), time.time_ns(),
                     f'{name}.{secrets.token_hex(8)}.tmp',
-                    # Services of several users read it.
+                    # Services read it as different users.
                     mode=0o644, durable=True)
             finally:
                 os.close(directory)
@@ -134,7 +134,7 @@ class DrainFile:
         return record.shown(self._scope)
 
     def end(self) -> bool:
-        """End it; False if there is none.
+        """End the drain; False if there is none.
 
         :raises Unusable: if the file cannot be removed
         """
@@ -147,7 +147,7 @@ class DrainFile:
         return True
 
     def _open(self) -> tuple[_Version | None, Record | None]:
-        """(version, content) of the file as it is now."""
+        """(version, content) of the current file."""
         try:
             descriptor = self._descriptor()
             try:
@@ -170,11 +170,11 @@ class DrainFile:
         if exc.errno == errno.ENOENT:
             return self._seen  # another one came meanwhile: for the next look
         if exc.errno != errno.EACCES:
-            # Of descriptors, for example. Tried again at the next look.
+            # No descriptor is free, for example. The next look tries again.
             self._say(f'cannot be read for now: {exc.strerror}')
             return self._seen
-        self._say('drains, but this user may not read it: it has no end, and '
-                  '"healthcheck resume" removes it')
+        self._say('drains, but this user may not read it: it does not end '
+                  'by itself; "healthcheck resume" removes it')
         return _version(found), Record.unknown(found.st_mtime)
 
     def _descriptor(self) -> int:
@@ -182,20 +182,21 @@ class DrainFile:
                        | os.O_NONBLOCK | os.O_CLOEXEC)
 
     def _load(self, descriptor: int) -> Record:
-        """What a file holds.
+        """Read a file.
 
-        One that is no drain was still meant as one: somebody wants this node
-        out. So it drains, without a reason and without an end.
+        If the content is no drain, an operator still wanted this node out. So
+        the file drains, without a reason and without an end.
         """
         try:
             return Record.load(os.read(descriptor, _MAX_SIZE))
         except ValueError:
-            self._say('drains, but holds no drain of this release: it has no '
-                      'end, and "healthcheck resume" removes it')
+            self._say('drains, but its content is no drain of this release: '
+                      'it does not end by itself; "healthcheck resume" '
+                      'removes it')
             return Record.unknown(os.fstat(descriptor).st_mtime)
 
     def _trusts(self, found: os.stat_result) -> bool:
-        """Whether only root and this user can have written the file."""
+        """Whether only root or this user can have written the file."""
         problem = self._problem(found)
         if problem:
             self._say(f'is ignored: {problem}')
@@ -247,7 +248,7 @@ def _version(found: os.stat_result) -> _Version:
 
 
 def _remove_left_behind(directory: int, name: str) -> None:
-    """Remove what killed writers have left.
+    """Remove temporary files of killed writers.
 
     :raises OSError: if the directory cannot be read
     """

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 
-"""What the file of a drain holds, and whether the drain has ended.
+"""The content of a drain's file, and whether the drain has ended.
 
-The end is kept on two clocks. As long as the host runs, the time since its
-start decides, which nobody can set. After that, the time of day decides.
+The end is kept on two clocks. Until the host restarts, the time since its
+start decides, because that clock cannot be set. After a restart, the time of
+day decides.
 """
 
 from __future__ import annotations
@@ -28,11 +29,11 @@ _REASON, _BY = 200, 100
 _REDACT = redact.Redactor()
 
 _YEAR_9999 = 253_370_764_800.0
-"""Later times cannot be written as a date."""
+"""Later times cannot be formatted as a date."""
 
 
 def boot_time() -> float:
-    """Seconds since the host started, with those in which it slept."""
+    """Seconds since the host started, including suspension."""
     return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
@@ -57,10 +58,10 @@ class Clocks:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Record:
-    """One drain, as it is stored.
+    """One drain, as stored.
 
     :param reason: one line
-    :param by: one line, who began it
+    :param by: one line, the user who began it
     :param since: in seconds since the epoch
     :param until: in seconds since the epoch; None without an end
     :param clock: identifies the clock of ``ends_at``; empty if unknown
@@ -93,19 +94,22 @@ class Record:
 
     @classmethod
     def unknown(cls, since: float) -> Record:
-        """A drain of which only the file's own time is known."""
+        """A drain whose file cannot be read.
+
+        :param since: the file's modification time
+        """
         return cls(_FORMAT, '', '', min(max(since, 0.0), _YEAR_9999 - 1),
                    None, '', None)
 
     @classmethod
     def load(cls, data: bytes) -> Record:
-        """:raises ValueError: if it is not what :meth:`dump` returns"""
+        """:raises ValueError: if ``data`` does not come from :meth:`dump`"""
         found = codec.load(cls, data)
         if found.format != _FORMAT:
             raise ValueError(f'of format {found.format}')
         if not 0 <= found.since <= (found.until or found.since) < _YEAR_9999:
             raise ValueError('no such times')
-        # The writer bounds them; a file may come from anybody's editor.
+        # The writer bounds them, but the file may come from an editor.
         return dataclasses.replace(found,
                                    reason=one_line(found.reason, _REASON),
                                    by=one_line(found.by, _BY))
@@ -124,10 +128,10 @@ class Record:
         return self.until - clocks.wall()
 
     def holds(self, left: float) -> bool:
-        """Whether it holds with so many seconds left.
+        """Whether the drain is in force, with that many seconds left.
 
-        A clock that is far behind, as one may be when a host starts, would
-        drain for years.
+        A clock may be far behind when a host starts. The upper bound keeps
+        it from draining for years.
         """
         return 0 < left and (self.until is None
                              or left <= 2 * (self.until - self.since))

@@ -17,16 +17,16 @@ from healthcheck.host import lameduck
 from healthcheck.reports import drain
 
 FILE = 'healthcheck.drain'
-"""The name of a service's drain, in the place of its workers."""
+"""The name of a service's drain file, in the directory of its workers."""
 
 _AGAIN = 0.01
-"""Seconds in which all requests look only once, so a flood costs no more."""
+"""Seconds in which all requests share one look, so a flood costs no more."""
 
 
 def of_service(place: str) -> drainfile.DrainFile:
     """The drain of one service.
 
-    :param place: where its workers share a report
+    :param place: the directory in which its workers share a report
     """
     return drainfile.DrainFile(os.path.join(place, FILE), drain.SERVICE)
 
@@ -37,7 +37,7 @@ def of_host(path: str) -> drainfile.DrainFile:
 
 
 def of(view: views.View) -> Drains:
-    """The drains that concern the service of a section.
+    """The drains that apply to the service of a section.
 
     A mistake goes to the view's ``problems``.
     """
@@ -51,10 +51,10 @@ def of(view: views.View) -> Drains:
 
 
 class Drains:
-    """The drains that concern one service.
+    """The drains that apply to one service.
 
-    :param service: its own; None if it has no place for one
-    :param host: that of all services; None if this one takes no part
+    :param service: its own; None if it has no directory for one
+    :param host: the host's; None if it does not apply to this service
     :param clock: in monotonic seconds
     :param duck: whether this server is about to end
     """
@@ -71,7 +71,7 @@ class Drains:
         self._found: tuple[drain.Drain, ...] = ()
 
     def look(self) -> tuple[drain.Drain, ...]:
-        """Those that hold now. It costs a system call each at most."""
+        """The current drains. This costs at most a system call for each."""
         now = self._clock()
         if now - self._looked_at >= _AGAIN:
             self._looked_at = now
@@ -79,7 +79,7 @@ class Drains:
         return self._found
 
     def look_now(self) -> tuple[drain.Drain, ...]:
-        """The same, after one was changed."""
+        """The same without the pause, after a change."""
         found = [file.look() for file in self._files]
         self._found = tuple(each for each in found if each is not None)
         return self._found

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 
-"""How a file is replaced, so that no reader sees half of it."""
+"""Replaces files whole, and tells their versions."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ def replace(directory: int, name: str, data: bytes, stamp: int, through: str,
     :param directory: a descriptor of its directory
     :param stamp: its modification time, in nanoseconds
     :param through: its name until it is complete
-    :param durable: whether a loss of power may not undo it
+    :param durable: whether the new content has to survive a loss of power
     :returns: its status
-    :raises OSError: if that is not possible, and nothing is changed
+    :raises OSError: if that is not possible; the file is then unchanged
     """
     try:
         descriptor = os.open(
@@ -55,5 +55,5 @@ def set_stamp(descriptor: int, stamp: int) -> None:
 
 
 def version(found: os.stat_result) -> tuple[int, int]:
-    """(modification time in nanoseconds, inode): new with each file."""
+    """(modification time in nanoseconds, inode); differs for each file."""
     return found.st_mtime_ns, found.st_ino

@@ -2,9 +2,9 @@
 
 """A lame duck: it still serves, and says that it is about to end.
 
-A server's processes share one page of memory, made when this module is first
-imported. So a process that imports it before it forks can speak for all of
-its children, from a signal handler, too.
+A server's processes share one page of memory, which is made when this module
+is first imported. So a process that imports it before it forks can tell all
+of its children, also from a signal handler.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import mmap
 import struct
 
 _BEGUN = 0  # a byte
-_DELAY = 8  # a double, so it is never written in two halves
+_DELAY = 8  # an aligned double, so readers never see half of it
 _NUMBER = struct.Struct('d')
 
 
@@ -24,9 +24,9 @@ class LameDuck:
         self._page = mmap.mmap(-1, mmap.PAGESIZE)
 
     def wish(self, delay: float) -> None:
-        """Note that balancers need ``delay`` seconds to notice.
+        """Ask for ``delay`` seconds in which balancers can notice.
 
-        The longest wish counts.
+        The longest one counts.
         """
         if delay > self.delay:
             _NUMBER.pack_into(self._page, _DELAY, delay)
@@ -46,4 +46,4 @@ class LameDuck:
 
 
 OURS = LameDuck()
-"""That of this process, its ancestors and its children."""
+"""Shared by this process, its ancestors and its children."""

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 
-"""On what kind of file system a directory is."""
+"""Finds the type of a directory's file system."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ import pathlib
 _LOCAL = frozenset((
     'bcachefs', 'btrfs', 'ext2', 'ext3', 'ext4', 'f2fs', 'overlay', 'ramfs',
     'tmpfs', 'xfs', 'zfs'))
-"""Types of file systems that are on this host, as the kernel names them."""
+"""File systems that are local to this host, by the kernel's names."""
 
 MEMORY = frozenset(('ramfs', 'tmpfs'))
-"""The only ones on which a request can store to a mapped file.
+"""File systems on which a request may write to a mapped file.
 
-On ext4 and XFS, the first store after each write-back waits for the journal.
-On one that copies on write, such as btrfs, it needs space: when the disk is
-full, the kernel ends the process (SIGBUS).
+On ext4 and XFS, the first write after each write-back waits for the journal.
+On a file system that copies on write, such as btrfs, it needs space: if the
+disk is full, the kernel kills the process (SIGBUS).
 """
 
 
 def is_in_memory(path: str) -> bool:
-    """Whether a directory is in memory; False if there is none."""
+    """Whether a directory is in memory; False if it does not exist."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY
                              | os.O_CLOEXEC)

@@ -204,7 +204,7 @@ def test_a_place_that_cannot_be_looked_at(path, reader, monkeypatch, caplog):
     for _ in range(3):
         assert reader.look() is None
     assert said(caplog) == [
-        f'Healthcheck: {path} cannot be looked at: Permission denied']
+        f'Healthcheck: {path} cannot be accessed: Permission denied']
 
 
 def test_a_file_that_cannot_be_read_drains(path, reader, monkeypatch,
