@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 
-"""How balancers see this node, as HAProxy says in its checks.
+"""How balancers see this node, which HAProxy tells in its checks.
 
 With ``http-check send-state``, each check has a header such as ::
 
     X-Haproxy-Server-State: UP 2/3; address=192.0.2.11; port=8774;
       name=api/node1; node=lb1; weight=1/2; scur=13/22; qcur=0
 
-``weight`` is the server's own and that of all usable servers together. HAProxy
-2.6 says this of a server in a backend of three with weight 1 each:
+``weight`` has the server's weight and that of all usable servers together.
+HAProxy 2.6 sends this to a server in a backend of three with weight 1 each:
 
 =======================  ======================================================
 ``UP; weight=1/3``       all are usable
@@ -40,13 +40,13 @@ LOG = logging.getLogger(__name__)
 HEADER = 'HTTP_X_HAPROXY_SERVER_STATE'
 
 BELIEVED = 30.0
-"""Seconds for which a statement holds. The slowest polls that deployment tools
-set up come every 12 s (OpenStack-Ansible), so two of them may be lost."""
+"""Seconds for which a statement is valid. The slowest polls of deployment
+tools come every 12 s (OpenStack-Ansible), so two polls may be lost."""
 
 COME_BACK = (10.0, 30.0)
-"""Seconds, at random in between, for which a node stays that has come back
-while none was usable. Others may have come back at the same time: if each left
-as soon as it heard of the others, all would leave together, and so on."""
+"""If a node comes back while no other is usable, it stays for a random time
+between these, in seconds. Others may come back at the same moment. If each
+left as soon as it heard of the others, all would leave together again."""
 
 _MOST_SERVERS = 32
 _MOST_CHARACTERS = 512
@@ -60,7 +60,7 @@ _WEIGHT = re.compile(r'([0-9]{1,9})/([0-9]{1,9})')
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Statement:
-    """What one balancer says of one server.
+    """What one balancer says about one server.
 
     :param state: such as ``UP`` or ``DOWN 1/2``
     :param server: the backend and the server, such as ``api/node1``
@@ -86,11 +86,11 @@ class Statement:
     def last(self) -> bool:
         """Whether no other server is usable.
 
-        A server that is out is not part of ``usable``. Nor is a backup
-        server, as long as others are up, and it is not told so: with these,
-        several may hear that they are the last. While weights are being
-        raised (``slowstart``) they are rounded up, and two of weight 1 may
-        hear 1/1.
+        ``usable`` does not include a server that is out. Nor does it include
+        a backup server while others are up, and the header does not say so:
+        with backups, several servers may hear that they are the last. While
+        weights are being raised (``slowstart``), they are rounded up, so two
+        servers of weight 1 may hear 1/1.
         """
         if not self.usable:
             return True
@@ -99,14 +99,14 @@ class Statement:
 
 
 def parse(text: str) -> Statement | None:
-    """A statement from the value of the header; None if it is none."""
+    """The statement in a header's value; None if there is none."""
     if len(text) > _MOST_CHARACTERS:
         return None
     state, *fields = text.split('; ')
     values = dict(field.partition('=')[::2] for field in fields)
     server, node = values.get('name', ''), values.get('node', '')
     weight = _WEIGHT.fullmatch(values.get('weight', ''))
-    # Of a header that came twice, which one is true is not known.
+    # If a header came twice, it is unknown which one is true.
     twice = len(values) < len(fields)
     if not (weight and not twice and _STATE.fullmatch(state)
             and _SERVER.fullmatch(server) and _NODE.fullmatch(node)):
@@ -117,14 +117,13 @@ def parse(text: str) -> Statement | None:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Sighting:
-    """A statement as it came.
+    """A statement and how it came.
 
-    :param address: where it came from
+    :param address: of the balancer
     :param at: when, in monotonic seconds
-    :param held: whether the answer was that this node stays in, although it
-        fails
-    :param until: for how long it would do so, even if it heard of others; in
-        monotonic seconds
+    :param held: whether we answered that this node stays in although it fails
+    :param until: the node stays in until then, even if other servers become
+        usable; in monotonic seconds
     """
 
     statement: Statement
@@ -134,21 +133,21 @@ class Sighting:
     until: float = 0.0
 
     def fresh(self, now: float) -> bool:
-        """Whether it is to be believed."""
+        """Whether it is still valid."""
         return now - self.at < BELIEVED
 
 
 class Balancers:
     """What this process has heard from balancers.
 
-    A client can send the header, too, so only the addresses of balancers
-    count, and no request that was visibly forwarded. Requests share this
-    without a lock: each replaces one item.
+    Clients can send the header, too. So only requests from the addresses of
+    balancers count, unless they were visibly forwarded. Requests use this
+    object without a lock: each replaces one item.
 
     :param ranges: networks of the balancers
     :param clock: monotonic seconds
-    :param uniform: where randomness comes from. Workers of a node may have it
-        in common, other nodes have their own.
+    :param uniform: the source of randomness. Workers of one node may share
+        it; nodes must not.
     """
 
     def __init__(self, ranges: access.Ranges,
@@ -162,14 +161,14 @@ class Balancers:
         self._noted = False
 
     def take(self, environ: wsgi.WSGIEnvironment, reasons: str) -> bool:
-        """Whether the answer is that of a node that stays, if it may.
+        """Take a poll; return whether the node stays in, if it may.
 
-        A poll says that no other server is usable, or has lately said so of a
-        node that was out.
+        It stays if the poll says that no other server is usable, or for the
+        time of :data:`COME_BACK` after one said so while the node was out.
 
         :param environ: has :data:`HEADER`
-        :param reasons: of a node that may stay in for that, although it
-            fails; empty for any other
+        :param reasons: why the node fails, if it may stay in nevertheless;
+            else empty
         """
         if not self._ranges.hold(environ) or access.is_forwarded(environ):
             return False
@@ -194,28 +193,28 @@ class Balancers:
         return stays
 
     def seen(self) -> list[Sighting]:
-        """The last statement on each server, sorted."""
+        """The last statement about each server, sorted."""
         return sorted(self._seen.copy().values(), key=lambda each: (
             each.statement.node, each.statement.server, each.address))
 
     def holds(self) -> bool:
-        """Whether a balancer was lately told that this node stays in."""
+        """Whether we lately told a balancer that this node stays in."""
         now = self._clock()
         return any(each.held and each.fresh(now) for each in self.seen())
 
     def checks(self, address: str) -> bool:
-        """Whether the balancer at an address lately said anything."""
+        """Whether the balancer at an address lately sent a statement."""
         now = self._clock()
         return any(each.address == address and each.fresh(now)
                    for each in self.seen())
 
     def inherit(self, other: Balancers) -> None:
-        """Go on with what another one has heard."""
+        """Take over what another object has heard."""
         self._seen.update(other._seen.copy())
         self._noted = other._noted
 
     def _forget_oldest(self) -> None:
-        # Another request may do so at the same time.
+        # Another request may do this at the same time.
         oldest = min(self._seen.copy().items(), key=lambda each: each[1].at)
         self._seen.pop(oldest[0], None)
 

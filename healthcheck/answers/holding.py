@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 
-"""Whether a node that fails may stay in: a fault that all nodes share.
+"""Whether a failing node may stay in, because all nodes share the fault.
 
-An outage of the one database is not cured by taking every node out. Clients
-would get a useless 503 from the balancer in place of the service's own error.
+To take every node out does not cure an outage of their one database. Clients
+would get a useless 503 from the balancer instead of the service's own error.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ LAST_NODE = 'LAST NODE'
 
 OWN = frozenset((failures.BAD_URL, failures.MISCONFIGURED,
                  failures.TLS_NOT_SET_UP, guard.PROBE_ERROR))
-"""Faults of this node, whatever it was looking at."""
+"""Reasons that are always this node's own fault."""
 
 Verdicts = Sequence[report.Verdict]
 
@@ -32,7 +32,7 @@ Verdicts = Sequence[report.Verdict]
 def shared(checks: Sequence[report.CheckReport], now: float) -> frozenset[str]:
     """The checks whose failure other nodes see, too.
 
-    A stale failure is left out: it says that the prober of this node is dead.
+    Stale failures are left out: they mean that this node's prober is dead.
     """
     return frozenset(check.name for check in checks
                      if check.shared and now < check.stale_at
@@ -40,7 +40,7 @@ def shared(checks: Sequence[report.CheckReport], now: float) -> frozenset[str]:
 
 
 def failing(verdicts: Verdicts) -> list[report.Verdict]:
-    """Those that take the node out."""
+    """The verdicts that take the node out."""
     return [verdict for verdict in verdicts
             if verdict.weight is report.Status.FAIL]
 

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 
-"""Where a database is: what a target and the service's engines both know."""
+"""Identifies a database, for a target and for the service's engines."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from sqlalchemy import engine
 from healthcheck.probing import evidence
 
 PROBE = 'healthcheck_probe'
-"""The execution option of our own engines, which are no evidence."""
+"""An execution option that marks our own engines, which give no evidence."""
 
 _PORTS: dict[str, object] = {'mysql': 3306, 'postgresql': 5432}
 
 
 def mark_of(url: engine.URL) -> int | None:
-    """The mark of the traffic to a database; None if it is nowhere.
+    """The mark of the traffic to a database; None if it has no address.
 
-    The same for two URLs if they lead the same user to the same schema of the
-    same server, whatever their driver, password and options.
+    Two URLs have the same mark if they lead the same user to the same schema
+    of the same server. Drivers, passwords and options do not matter.
     """
     kind = url.get_backend_name().replace('mariadb', 'mysql')
     where: str = url.host or _text(url, 'host') or _text(url, 'unix_socket')
@@ -38,6 +38,6 @@ def mark_of(url: engine.URL) -> int | None:
 
 
 def _text(url: engine.URL, name: str) -> str:
-    """A part of the URL that a driver takes as an option, too."""
+    """A part of the URL that drivers also accept as an option."""
     found = url.query.get(name, '')
     return found if isinstance(found, str) else ','.join(found)

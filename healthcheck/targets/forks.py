@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 
-"""Keeps forks out of a C library whose locks a child would inherit.
+"""Prevents forks while a thread is inside a C library that has locks.
 
-A child has one thread and a copy of every lock. A lock that another thread of
-the parent held stays locked in the child for ever. SQLite has such locks, and
-takes one in each allocation of memory (``sqlite3_malloc``).
+A child has one thread and a copy of every lock. If another thread of the
+parent held a lock, it stays locked in the child for ever. SQLite has such
+locks, and takes one in each allocation of memory (``sqlite3_malloc``).
 
-This works for ``os.fork`` and for what uses it. A server that forks in C, such
-as uWSGI, calls no hook; so there is no lock here that a child of such a fork
-could inherit locked.
+This works for ``os.fork`` and all that uses it. A server that forks in C,
+such as uWSGI, calls no hook. So this module has no lock of its own, which a
+child of such a server could inherit locked.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ import threading
 import time
 
 PATIENCE = 0.1
-"""Seconds that a fork waits at most. A visit may hang, for example in a file
-system over a network."""
+"""Maximum number of seconds that a fork waits. A visit may hang, for example
+in a network file system."""
 
 _LOOK = 0.001
 
@@ -32,7 +32,7 @@ _LOOK = 0.001
 class _Threads:
     """Threads of one process, by their identifiers.
 
-    To add to a set, to take from it and to test it are atomic operations.
+    To add to a set, to remove from it and to test it are atomic.
     """
 
     inside: set[int] = dataclasses.field(default_factory=set)
@@ -42,7 +42,7 @@ class _Threads:
 class Forks:
     """The forks of this process.
 
-    :param register: as ``os.register_at_fork``; called once
+    :param register: like ``os.register_at_fork``; called once
     :param clock: monotonic, in seconds
     :param sleep: lets other threads run for a number of seconds
     """
@@ -59,25 +59,26 @@ class Forks:
 
     @contextlib.contextmanager
     def kept_out(self) -> Iterator[None]:
-        """No fork happens in this block, unless it lasts for ``PATIENCE``.
+        """Prevent forks in this block, for at most ``PATIENCE``.
 
-        The block does not begin during a fork, which it waits for as long as
-        a fork waits.
+        The block does not begin during a fork. It waits for the fork, but no
+        longer than twice ``PATIENCE``.
         """
         if not self._registered:
-            # Two threads at once register twice: the second hook finds nothing
-            # left to wait for.
+            # Two threads may register twice. The second hook then has nothing
+            # to wait for.
             self._register(before=self._before, after_in_parent=self._after,
                            after_in_child=self._threads.clear)
             self._registered = True
         threads, me = self._here(), threading.get_ident()
         until = self._clock() + 2 * PATIENCE
-        # Each side first says what it does, then looks at the other one.
+        # Each side first announces itself, then checks for the other one.
         threads.inside.add(me)
         while threads.forking:
             threads.inside.discard(me)
             if self._clock() >= until:
-                # Signal handlers may raise anywhere, also in our hooks.
+                # A signal handler may have raised in our hook and left a
+                # thread in the set.
                 threads.forking.clear()
             self._sleep(_LOOK)
             threads.inside.add(me)
