@@ -1,15 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 
-"""What the service's own statements saw, through SQLAlchemy's events.
+"""Evidence from the service's own statements, through SQLAlchemy's events.
 
-All engines of the process are heard, whenever and however they were made.
+This covers all engines of the process, no matter when and how they were made.
 
 ``after_cursor_execute`` would be the obvious event. It costs 3 µs a statement
-and 17 µs a checkout, as SQLAlchemy then takes a slower path everywhere.
-``do_execute`` costs less than 1 µs. It comes before a statement: so a
-statement is known to have worked when its connection executes the next one, or
-goes back to the pool, with no error in between. What is kept is the time at
-which it began.
+and 17 µs a checkout, because SQLAlchemy then takes a slower path everywhere.
+``do_execute`` costs less than 1 µs, but comes before the statement. So a
+statement has worked if its connection then executes another one, or goes back
+to the pool, with no error in between. The time of its beginning is recorded.
 """
 
 from __future__ import annotations
@@ -37,8 +36,8 @@ LOG = logging.getLogger(__name__)
 ANSWERED, WROTE = ledger_module.ANSWERED, ledger_module.WROTE
 CALLS = ledger_module.CALLS
 
-# What a statement can meet on a server that is well: a wait that the client
-# has bounded, a table that it may not read, and its own mistakes.
+# Errors that a healthy server can return: a limit that the client has set, a
+# table that it may not read, and the client's own mistakes.
 _UNSUSPICIOUS = frozenset((failures.FAILED, failures.NO_ANSWER,
                            failures.PERMISSION_DENIED))
 
@@ -51,7 +50,7 @@ _numbers = itertools.count()
 
 
 class _Note:
-    """The last statement of a connection, if it is not known how it ended.
+    """The last statement of a connection, while its outcome is unknown.
 
     :ivar began_at: monotonic seconds; 0 if there is none
     """
@@ -82,7 +81,7 @@ class Engines:
             (pool.Pool, 'checkin', self._returned)]
 
     def listen(self) -> None:
-        """Hear of all that is executed from now on."""
+        """Listen to all statements from now on."""
         for one in list(_listening):
             if not one._mine[0]:  # it was made before this process forked
                 one.ignore()
@@ -91,7 +90,7 @@ class Engines:
             event.listen(target, name, function)
 
     def ignore(self) -> None:
-        """Hear of nothing any more."""
+        """Stop listening."""
         if self in _listening:
             _listening.remove(self)
         for target, name, function in self._events:
@@ -108,7 +107,7 @@ class Engines:
         except KeyError:
             note = self._meet(context.root_connection)
         except NotImplementedError:
-            return  # SQLAlchemy's own, while it gets to know a server
+            return  # SQLAlchemy's own, while it initializes a dialect
         if note.began_at:
             slot = note.slot
             times = self._ledger.times
@@ -126,7 +125,7 @@ class Engines:
         return note
 
     def _returned(self, connection: Any, record: Any) -> None:
-        """A connection goes back to the pool, all is read and rolled back."""
+        """A connection goes back to the pool: all is read and rolled back."""
         note = record.info.get(self._key)
         if note is None or not note.began_at or connection is None:
             return
@@ -141,19 +140,19 @@ class Engines:
     def _failed(self, context: engine.ExceptionContext) -> None:
         try:
             if context.connection is not None:
-                # Of a statement that has failed, nothing else is known.
+                # The statement has failed, so it is no evidence of success.
                 with contextlib.suppress(NotImplementedError):
                     context.connection.info.pop(self._key, None)
             if context.engine is None or not request.counts():
                 return  # it pings what was idle, or nobody vouches for it
             if self._blames_server(context):
                 self._ledger.failed(self._slot(context.engine))
-        except Exception as exc:  # the service's own error must come through
-            LOG.debug('It is not known what a failure of an engine means: '
-                      '%s', type(exc).__name__)
+        except Exception as exc:  # must not replace the service's own error
+            LOG.debug("Could not find the cause of an engine's failure: %s",
+                      type(exc).__name__)
 
     def _blames_server(self, context: engine.ExceptionContext) -> bool:
-        """Whether the fault can be that of the server, or of the way there."""
+        """Whether the server or the network can be at fault."""
         if context.is_disconnect or context.connection is None:
             return True
         if isinstance(context.sqlalchemy_exception, _MISTAKES):
@@ -163,12 +162,12 @@ class Engines:
             context.original_exception) not in _UNSUSPICIOUS
 
     def _slot(self, of: sqlalchemy.Engine) -> int:
-        """Where to write about an engine; raises nothing."""
+        """The ledger's slot for an engine; raises nothing."""
         try:
             mark = (None if of.get_execution_options().get(address.PROBE)
                     else address.mark_of(of.url))
         except Exception as exc:  # the service's statement must go on
-            LOG.debug('It is not known where an engine leads: %s',
+            LOG.debug('Could not identify the database of an engine: %s',
                       type(exc).__name__)
             mark = None
         return (ledger_module.NOWHERE if mark is None

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 
-"""What one process saw, in memory that another process can read.
+"""The evidence of one process, in memory that another process can read.
 
-A ledger is an array of aligned words of eight bytes. Only its process writes,
-and a word is stored and loaded whole, so neither side needs a lock or a system
-call. A process that is killed leaves times behind that are true. One that is
-forked inherits its parent's ledger, and must not write to it: see
+A ledger is an array of aligned words of eight bytes. Only its own process
+writes to it, and a word is stored and loaded whole. So neither side needs a
+lock or a system call, and the ledger of a killed process is still correct. A
+forked process inherits its parent's ledger and must not write to it: see
 :attr:`Ledger.mine`.
 """
 
@@ -22,20 +22,20 @@ from healthcheck.probing import evidence
 _WORD = 8
 
 SLOTS = 1022
-"""Number of backends of which a ledger keeps what was seen."""
+"""Maximum number of backends and checks in a ledger."""
 
 # Words of the header, and of each slot behind it.
 _USED, _FAILED_AT, _ERRORS, _HEADER = range(4)
 _MARK, ANSWERED, WROTE, FAILED, CALLS, _SLOT = range(6)
 
-# The last slot takes what finds no other, or is of no interest.
+# The last slot takes evidence that has no other slot or is of no interest.
 NOWHERE = _HEADER + _SLOT * SLOTS
 SIZE = _WORD * (NOWHERE + _SLOT)
 """Bytes."""
 
 
 class Reader:
-    """Reads a ledger, this process's own or another's. Used by one thread.
+    """Reads the ledger of this or another process. Used by one thread.
 
     :param memory: :data:`SIZE` bytes
     """
@@ -66,7 +66,7 @@ class Reader:
             times[at + FAILED] or -math.inf, int(times[at + CALLS]))
 
     def failed(self) -> Iterator[int]:
-        """The marks under which a call has failed since the last look."""
+        """The marks under which a call failed since the last look."""
         failed_at = self._times[_FAILED_AT]
         if failed_at == self._failed_at:
             return
@@ -85,23 +85,23 @@ class Reader:
 
 
 class Ledger:
-    """Where this process writes what it sees.
+    """The ledger that this process writes to.
 
     :ivar times: the words as numbers: times in monotonic seconds, and counts
     :ivar mine: its first item is true in the process that made the ledger,
-        and false in those that it has forked
+        and false in the children of that
     """
 
     def __init__(self) -> None:
         self.mine = processes.wiped_in_children()
         self.mine[0] = 1
         self._slots: dict[int, int] = {}
-        # Taken once for each backend that is seen for the first time.
+        # Taken when a backend is seen for the first time.
         self._lock = threading.Lock()
         self._use(memoryview(bytearray(SIZE)))
 
     def slot(self, mark: int) -> int:
-        """Where to write what is seen under a mark: the first word of it."""
+        """The slot of a mark: the index of its first word."""
         with self._lock:
             at = self._slots.get(mark)
             if at is not None or len(self._slots) == SLOTS:
@@ -113,33 +113,33 @@ class Ledger:
             return at
 
     def answered(self, slot: int, began_at: float) -> None:
-        """A call that began then got an answer."""
+        """Note that a call got an answer."""
         if self.mine[0]:
             self.times[slot + ANSWERED] = began_at
             self.times[slot + CALLS] += 1
 
     def failed(self, slot: int) -> None:
-        """A call has failed, and the backend may be the reason."""
+        """Note that a call failed in a way that can be the backend's fault."""
         if self.mine[0] and slot != NOWHERE:
-            # In this order, for the reader.
+            # In this order: the reader looks at _FAILED_AT first.
             self.times[slot + FAILED] = now = time.monotonic()
             self.times[_FAILED_AT] = now
 
     def error(self) -> None:
-        """A request that was vouched for ended in a fault of the service."""
+        """Note that a vouched-for request ended in a fault of the service."""
         if self.mine[0]:
             self.times[_ERRORS] += 1
 
     def move(self, memory: memoryview) -> None:
-        """Go on in other memory, where another process can read it.
+        """Move to other memory, where another process can read it.
 
-        What is written meanwhile may be lost.
+        What threads write meanwhile may be lost.
         """
         memory[:] = self._memory
         self._use(memory)
 
     def read(self) -> Reader:
-        """A reader of this ledger, where it is now."""
+        """A reader of this ledger in its current memory."""
         return Reader(self._memory)
 
     def _use(self, memory: memoryview) -> None:

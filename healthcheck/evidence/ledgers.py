@@ -3,7 +3,7 @@
 """The ledgers of all processes that share a prober.
 
 Each process keeps its ledger in a file of its own, which the prober maps into
-its memory. A file is locked as long as its process lives.
+its memory. The process locks the file as long as it lives.
 """
 
 from __future__ import annotations
@@ -33,15 +33,15 @@ _NAME = re.compile(r'[0-9a-f]{32}\.[0-9a-f]{16}\.evidence')
 _SHARED_MEMORY = '/dev/shm'
 
 _EVERY = 1.0
-"""Seconds between two looks for ledgers that have come, or whose process is
-gone."""
+"""Seconds between two looks for new ledgers and for those of processes that
+have ended."""
 
 
 @dataclasses.dataclass
 class _Known:
     """A ledger that is read.
 
-    :ivar errors: number of errors in it that are counted
+    :ivar errors: number of its errors that were counted already
     """
 
     reader: ledger_module.Reader
@@ -49,13 +49,14 @@ class _Known:
 
 
 class Ledgers:
-    """What the processes of a host saw, and the own one's part in it.
+    """The evidence of all processes of a host, including this one's.
 
     It implements :class:`healthcheck.probing.evidence.Traffic`. One thread
     uses it.
 
     :param own: the ledger of this process
-    :param group: who shares a prober; None if this process has its own
+    :param group: the processes that share a prober; None if this process has
+        its own
     """
 
     def __init__(self, own: ledger_module.Ledger,
@@ -93,10 +94,10 @@ class Ledgers:
         return self._errors
 
     def attach(self) -> None:
-        """Keep the own ledger where the prober reads it.
+        """Put this process's ledger where the prober reads it.
 
-        To be called from time to time: the directory may be made later, or
-        again. A failure leaves what this process sees to itself.
+        Call this from time to time: the directory may be created later, or
+        again. If this fails, the ledger stays private.
         """
         directory = self._directory
         if directory is None or self._is_attached(directory):
@@ -106,12 +107,12 @@ class Ledgers:
             directory.prepare()
             self._attach(directory)
         except (OSError, statefiles.Unusable) as exc:
-            LOG.debug('What the traffic of this process sees is not shared '
+            LOG.debug("This process's evidence from traffic is not shared "
                       'for now: %s', exc)
             self.detach()
 
     def detach(self) -> None:
-        """Leave no file behind."""
+        """Remove the file of this process's ledger."""
         descriptor, self._descriptor = self._descriptor, None
         if descriptor is None or self._directory is None:
             return
@@ -134,11 +135,11 @@ class Ledgers:
     def _attach(self, directory: statefiles.Directory) -> None:
         self._descriptor = descriptor = directory.open(
             self._name, os.O_RDWR | os.O_CREAT | os.O_TRUNC)
-        # Not blocking: a prober that looks whether it is locked may be
-        # stopped just then.
+        # Not blocking: a prober that is stopped while it checks the lock
+        # would block this process.
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        # Written, and not just made longer: a page without space on the disk
-        # would end the process when it is touched (SIGBUS).
+        # Written, not just extended: if there were no space for a page, to
+        # touch it would kill the process (SIGBUS).
         if os.write(descriptor, bytes(ledger_module.SIZE)) < (
                 ledger_module.SIZE):
             raise OSError('no space')
@@ -148,7 +149,7 @@ class Ledgers:
                                               reader=self._own.read())
 
     def _find(self, directory: statefiles.Directory) -> None:
-        """Read the ledgers of processes that live, and of no others."""
+        """Read the ledgers of live processes; remove the others."""
         try:
             directory.follow()
             names = [name for name in directory.names()
@@ -156,7 +157,7 @@ class Ledgers:
         except (OSError, statefiles.Unusable):
             return
         free = {name for name in names if self._is_free(directory, name)}
-        # A process that has just made its file has not locked it yet.
+        # Only if unlocked twice: a new process may not have locked it yet.
         for name in free & self._unlocked:
             directory.remove(name)
         self._unlocked = free
@@ -167,14 +168,14 @@ class Ledgers:
             try:
                 reader = _read(directory, name)
             except (OSError, ValueError, statefiles.Unusable):
-                continue  # it is gone, or not complete yet
+                continue  # it is gone or incomplete
             self._known[name] = _Known(reader, reader.errors)
 
     def _is_ours(self, name: str) -> bool:
         return self._group is not None and name.startswith(self._group.key)
 
     def _is_free(self, directory: statefiles.Directory, name: str) -> bool:
-        """Whether the process is gone that made the file."""
+        """Whether the process that made the file has ended."""
         try:
             descriptor = directory.open(name, os.O_RDWR)
         except (OSError, statefiles.Unusable):
@@ -189,17 +190,18 @@ class Ledgers:
 
 
 def _directory(group: group_module.Group) -> statefiles.Directory | None:
-    """Where the ledgers of a group are; None if they cannot be shared.
+    """The directory of a group's ledgers; None if they cannot be shared.
 
-    The place of its other files, if that is in memory; else shared memory.
+    It is that of the group's other files if this is in memory, else shared
+    memory.
     """
     for place in (group.place, _SHARED_MEMORY):
         if mounts.is_in_memory(place):
             return statefiles.Directory(place)
-    LOG.info('Healthcheck: what the traffic of this process sees is not '
+    LOG.info("Healthcheck: this process's evidence from traffic is not "
              'shared, because neither %(place)s nor %(memory)s is in memory '
-             '(tmpfs). Choose another place for [healthcheck]state_path, such '
-             'as a directory in /run.',
+             '(tmpfs). Set [healthcheck]state_path to a directory in memory, '
+             'such as one in /run.',
              {'place': group.place, 'memory': _SHARED_MEMORY})
     return None
 

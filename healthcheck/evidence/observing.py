@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 
-"""What a service's own functions say about a check."""
+"""Evidence from a service's own functions."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ F = TypeVar('F', bound=Callable[..., Any])
 Kinds = type[BaseException] | tuple[type[BaseException], ...]
 
 _listening: dict[str, tuple[tuple[ledger_module.Ledger, int], ...]] = {}
-"""Where to write what is observed for a check, by its name. It is replaced
+"""The slots to write to, by the name of a check. The dictionary is replaced
 and never changed, so it is read without a lock."""
 
 
 def listen(ledger: ledger_module.Ledger, names: Collection[str]) -> None:
-    """Write into a ledger what is observed for these checks."""
+    """Record in a ledger what is observed for these checks."""
     global _listening
     _listening = {**_listening, **{
         name: (*_listening.get(name, ()),
@@ -35,7 +35,7 @@ def listen(ledger: ledger_module.Ledger, names: Collection[str]) -> None:
 
 
 def ignore(ledger: ledger_module.Ledger) -> None:
-    """Write nothing more into a ledger."""
+    """Stop recording in a ledger."""
     global _listening
     _listening = {name: kept for name, found in _listening.items()
                   if (kept := tuple(one for one in found
@@ -43,27 +43,28 @@ def ignore(ledger: ledger_module.Ledger) -> None:
 
 
 class observe:
-    """Takes what a function meets as evidence on a check.
+    """Uses the outcome of a function's calls as evidence on a check.
 
-    A decorator of functions, generators, coroutines and asynchronous
-    generators, and a context manager::
+    It is a context manager, and a decorator of functions, generators,
+    coroutines and asynchronous generators::
 
         @healthcheck.observe('image_store', failures=StoreError)
         def fetch(image): ...
 
         with healthcheck.observe('image_store', failures=StoreError): ...
 
-    What ends well stands in for a probe of the check, if a call that works
-    shows all that the probe would show. What raises one of ``failures`` sets
-    off a probe, which decides. Other exceptions say nothing. Each is raised
-    again. Where no such check is configured, the cost is one look-up.
+    A call that returns stands in for a probe of the check. So observe only
+    calls that show all that the probe would show. A call that raises one of
+    ``failures`` sets off a probe, which decides. Other exceptions are no
+    evidence. All exceptions are raised again. If no such check is configured,
+    the cost is one look-up.
 
-    A call of an anonymous request that fails is no evidence, where our filter
-    sees the requests.
+    If our filter sees the requests, a failed call of an anonymous request is
+    no evidence.
 
     :param name: of the check, as in ``backends``
     :param failures: exceptions that can be the backend's fault
-    :param ignore: those among them that are not
+    :param ignore: exceptions among these that cannot
     """
 
     def __init__(self, name: str, failures: Kinds = Exception,
@@ -96,7 +97,7 @@ class observe:
         return cast(F, wrapped)
 
     def call(self) -> contextlib.AbstractContextManager[None]:
-        """What observes one call of a function."""
+        """A context manager that observes one call of a function."""
         if self._name not in _listening:
             return _NOTHING
         return observe(self._name, self._failures, self._ignore)

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 
-"""The request that is being served, and whether what it meets counts."""
+"""The request that is being served, and whether its failures count."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ if TYPE_CHECKING:
 
 CURRENT: contextvars.ContextVar[wsgi.WSGIEnvironment | None] = (
     contextvars.ContextVar('healthcheck_request', default=None))
-"""The environment of the request that this thread serves, where our filter
-has passed it on; None elsewhere, as in a thread of the service's own."""
+"""The environment of the request that this thread serves, if our filter has
+passed it on; else None, for example in the service's own threads."""
 
 
 def vouched_for(environ: wsgi.WSGIEnvironment) -> bool:
-    """Whether auth_token has validated the token of this very request.
+    """Whether auth_token has validated the token of this request.
 
     A client can set no variable whose name does not begin with ``HTTP_``.
     """
@@ -25,9 +25,9 @@ def vouched_for(environ: wsgi.WSGIEnvironment) -> bool:
 
 
 def counts() -> bool:
-    """Whether a failure that is met now may set off a visit.
+    """Whether a failure now may set off a visit.
 
-    What anonymous callers make the service meet sets off nothing.
+    Failures of anonymous requests set off nothing.
     """
     environ = CURRENT.get()
     return environ is None or vouched_for(environ)

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 
-"""What the service's own answers say: nothing certain, but worth a look."""
+"""Evidence from the service's own answers, which only set off visits."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ _NOT_IMPLEMENTED = '501'
 
 
 class Responses:
-    """Passes requests on, and notes those that end in a fault.
+    """Passes requests on, and counts those that end in a fault.
 
-    Only those whose token auth_token has validated: it may run before this or
-    below it. What goes wrong while a body is being sent is not seen.
+    Only requests whose token auth_token has validated count; auth_token may
+    run above or below this. Faults while a body is being sent are not seen.
 
-    :param application: what is below
+    :param application: the application below
     :param begin: called with the first request of each process
     :param note: called for each fault
     """

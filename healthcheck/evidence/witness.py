@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 
-"""All that takes evidence in one process."""
+"""Collects all evidence of one process."""
 
 from __future__ import annotations
 
@@ -14,12 +14,13 @@ from healthcheck.host import group as group_module
 
 
 class Witness:
-    """Sees what the service's own calls meet. One for an engine.
+    """Collects evidence from the service's own calls. One for each engine.
 
-    :param group: who shares a prober; None if this process has its own
-    :param names: the checks under whose name functions are observed
-    :ivar ledger: where it writes
-    :ivar traffic: what all processes of the group saw, for the prober
+    :param group: the processes that share a prober; None if this process has
+        its own
+    :param names: the checks for which functions may be observed
+    :ivar ledger: the evidence of this process
+    :ivar traffic: the evidence of all processes of the group, for the prober
     """
 
     def __init__(self, group: group_module.Group | None,
@@ -30,11 +31,11 @@ class Witness:
         self._engines = engines.Engines(self.ledger)
 
     def listen(self) -> None:
-        """Begin to see."""
+        """Begin to collect."""
         self._engines.listen()
         observing.listen(self.ledger, self._names)
 
     def ignore(self) -> None:
-        """See nothing any more."""
+        """Stop collecting."""
         self._engines.ignore()
         observing.ignore(self.ledger)
