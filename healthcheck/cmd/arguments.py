@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 
-"""What the command lines have in common."""
+"""What all command lines share."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ def parser(prog: str, description: str | None,
 
 
 def add_output(to: argparse.ArgumentParser) -> None:
-    """Add how to answer, and what a warning is worth."""
+    """Add the options for the format and for warnings."""
     group = to.add_argument_group('how to answer')
     group.add_argument('--format', choices=output.FORMATS,
-                       help='line is that of a monitoring plugin, such as '
-                       'Nagios runs (default: table on a terminal, else '
+                       help='line is the output of a monitoring plugin, such '
+                       'as for Nagios (default: table on a terminal, else '
                        'json)')
     group.add_argument('--warn-ok', action='store_true',
-                       help='exit with 0 for a warning, too: for a container '
-                       'or systemd, which only know 0 and not 0')
+                       help='exit with 0 for a warning, too: for containers '
+                       'and systemd, which know only 0 and not 0')
 
 
 def seconds(text: str) -> float:
@@ -44,10 +44,10 @@ def seconds(text: str) -> float:
 
 
 def duration(text: str) -> float:
-    """A duration with its unit, as balancers have it; in seconds.
+    """A duration with its unit, as in a balancer's configuration; in seconds.
 
-    A unit is needed: without one, HAProxy means milliseconds and others mean
-    seconds.
+    A unit is required: without one, HAProxy means milliseconds and others
+    mean seconds.
     """
     match = _DURATION.fullmatch(text)
     if match is None:

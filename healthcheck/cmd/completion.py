@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 
-"""Print what lets a shell complete this program's commands and options.
+"""Print the script that completes commands and options in your shell.
 
-It needs shtab, once: pip install 'openstack-healthcheck[completion]'. What it
-prints needs nothing, and does not run this program.
+This needs shtab: pip install 'openstack-healthcheck[completion]'. The script
+itself needs nothing and does not run this program.
 """
 
 from __future__ import annotations
@@ -50,9 +50,9 @@ def main_parser() -> argparse.ArgumentParser:
 
 
 def _whole(paths: Mapping[str, Any]) -> argparse.ArgumentParser:
-    """A parser with those of all commands below it.
+    """A parser that contains the parsers of all commands.
 
-    :param paths: how shtab completes what is called so in the help
+    :param paths: how shtab completes arguments, by their name in the help
     """
     whole = argparse.ArgumentParser(prog=main_module.PROG)
     whole.add_argument('--version', action='version')

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 
-"""Check a service's configuration of its health check, and explain it.
+"""Check and explain a service's health-check configuration.
 
-It shows what would be loaded and from where, every mistake at once, and how
-soon a fault is reported. With your balancer's settings, it also shows when
-that acts. No backend is connected to. Passwords are masked.
+It shows what would be loaded and from where, all mistakes at once, and how
+soon a fault is reported. With your balancer's settings, it also shows how
+soon the balancer acts. It connects to no backend. Passwords are masked.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _EXAMPLES = '''\
   healthcheck config check --project nova --inter 2s --fall 3 --rise 2
 '''
 
-# Those of HAProxy, for what is left out of --inter, --fall and --rise.
+# HAProxy's defaults, for any of --inter, --fall and --rise that is missing.
 _HAPROXY = explain.Balancer(2.0, 3, 2)
 
 
@@ -51,16 +51,16 @@ def main(argv: Sequence[str] | None = None) -> int:
 def main_parser() -> argparse.ArgumentParser:
     parser = arguments.parser(PROG, __doc__, _EXAMPLES)
     check = parser.add_subparsers(metavar='check', required=True).add_parser(
-        'check', help='explain it, or say what is wrong', description=__doc__,
+        'check', help='explain it, or list mistakes', description=__doc__,
         epilog=f'examples:\n{_EXAMPLES}', allow_abbrev=False,
         formatter_class=argparse.RawDescriptionHelpFormatter)
     sources.add_arguments(check)
     balancer = check.add_argument_group(
-        "the balancer's settings", 'those of HAProxy by default, if one of '
-        'them is given')
+        "the balancer's settings", "if one is given, HAProxy's defaults "
+        'apply to the others')
     balancer.add_argument('--inter', type=arguments.duration,
-                          metavar='DURATION', help='between two polls, such '
-                          'as 2s or 500ms')
+                          metavar='DURATION', help='time between two polls, '
+                          'such as 2s or 500ms')
     balancer.add_argument('--fall', type=arguments.count, metavar='N',
                           help='failed polls in a row that take a node out')
     balancer.add_argument('--rise', type=arguments.count, metavar='N',
@@ -70,7 +70,7 @@ def main_parser() -> argparse.ArgumentParser:
 
 
 class _Warnings(logging.Handler):
-    """Keeps what is logged as a warning while a configuration is loaded."""
+    """Collects the warnings that loading a configuration logs."""
 
     def __init__(self) -> None:
         super().__init__(logging.WARNING)
@@ -81,7 +81,7 @@ class _Warnings(logging.Handler):
 
 
 def _document(args: argparse.Namespace) -> dict[str, Any]:
-    """What is shown, in any format."""
+    """The result, for all formats."""
     logged = _Warnings()
     logger = logging.getLogger('healthcheck')
     logger.addHandler(logged)
@@ -144,8 +144,8 @@ def _lines(document: Mapping[str, Any]) -> Iterator[str]:
     if document['shares']:
         yield 'shares in {directory}: {name}'.format(**document['shares'])
     yield f'checks: {", ".join(document["checks"]) or "none"}'
-    for title, kind in (('Set, and not left at the default', 'options'),
-                        ("The service's own, used by these checks",
+    for title, kind in (('Options that are set', 'options'),
+                        ("The service's own options that the checks use",
                          'of_the_service')):
         if document[kind]:
             yield from ('', title)
@@ -153,7 +153,7 @@ def _lines(document: Mapping[str, Any]) -> Iterator[str]:
                 (one['option'], one['value'], one['place'])
                 for one in document[kind]]))
     seconds = document['seconds']
-    yield from ('', 'How soon, at most',
+    yield from ('', 'Longest times',
                 f'  a fault is reported within '
                 f'{seconds["reported_within"]:g} s = {seconds["formula"]}',
                 f'  its end is reported within '

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 
-"""A small API with ``/healthcheck`` in its pipeline, to try things out."""
+"""A small API with ``/healthcheck`` in its pipeline, for experiments."""
 
 from __future__ import annotations
 
@@ -126,7 +126,7 @@ def _shipped_paste_file() -> str | None:
     checkout = pathlib.Path(__file__).resolve().parents[2] / PASTE_FILE
     if checkout.is_file():
         return str(checkout)
-    # Below sys.prefix, as a rule; pip --user and distributions differ.
+    # Usually below sys.prefix; pip --user and distributions differ.
     with contextlib.suppress(metadata.PackageNotFoundError):
         for path in metadata.files('openstack-healthcheck') or ():
             if path.as_posix().endswith(PASTE_FILE):
@@ -142,7 +142,7 @@ def _make_state(directory: pathlib.Path) -> str:
         connection.execute('CREATE TABLE IF NOT EXISTS demo (id INTEGER)')
     conf = directory / 'demo.conf'
     conf.write_text(_DEMO_CONF.format(
-        # oslo.config has $ for references to other options.
+        # In oslo.config, $ refers to another option.
         database=str(database).replace('$', '$$')))
     return str(conf)
 

@@ -2,8 +2,8 @@
 
 """Take a service, or all services of this host, out of the balancer.
 
-Every worker answers 503 DRAINED at once, until the drain ends: by itself, or
-by "healthcheck resume". Requests are served as before.
+Every worker answers 503 DRAINED until the drain ends: after --for, or with
+"healthcheck resume". Requests are served as before.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from healthcheck.reports import drain
 PROG = 'healthcheck'
 
 _WAIT = 10.0
-"""Seconds for balancers to notice: 2 s between polls, fall 3, and more."""
+"""Seconds for balancers to notice: 3 failed polls, 2 s apart, and a margin."""
 
 _EXAMPLES = '''\
 examples:
@@ -35,7 +35,7 @@ examples:
     healthcheck drain --for 30m --reason "new disk, CHG-4711"
     healthcheck resume
 
-  Nova alone, found by its configuration, until "healthcheck resume":
+  Only Nova, found by its configuration, until "healthcheck resume":
     healthcheck drain --config-file /etc/nova/nova.conf --reason upgrade
     healthcheck resume --config-file /etc/nova/nova.conf
 
@@ -49,10 +49,10 @@ examples:
   All services of this host:
     healthcheck resume
 
-  Nova alone, whoever drained it:
+  Only Nova, no matter who drained it:
     healthcheck resume --config-file /etc/nova/nova.conf
 
-  As ExecStartPost= of a systemd unit, only what its ExecStop= began:
+  As ExecStartPost= of a systemd unit, only if its ExecStop= drained:
     healthcheck resume --state-path /run/nova --by systemd
 '''
 
@@ -63,8 +63,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     file = _find(args)
     reason = args.reason.strip()
     if not reason:
-        sys.exit(f'{PROG} drain: --reason is empty: say why, for the next '
-                 f'who asks')
+        sys.exit(f'{PROG} drain: --reason is empty: say why, for other '
+                 f'admins')
     before = file.read() if args.keep else None
     try:
         if before is None:
@@ -77,10 +77,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     print(f'{_whose(args, "is", "are")} {"still " if before else ""}drained'
           f'{_end(held)}, by {held.by or "somebody"}: '
           f'{held.reason or "no reason given"}')
-    print(f'File: {file.path}; it ends with: {PROG} resume'
+    print(f'File: {file.path}; end it with: {PROG} resume'
           f'{_told(args)}')
     if os.geteuid() != 0:
-        print(f'Only services that run as user {_login()} believe it.')
+        print(f'Only services that run as user {_login()} accept it.')
     if args.wait:
         time.sleep(args.wait)
     return 0
@@ -108,7 +108,7 @@ def resume(argv: Sequence[str] | None = None) -> int:
               f'{_end(held)}, by {held.by or "somebody"}')
     if not _is_host(args) and (
             drains.of_host(os.path.abspath(args.drain_path)).read()):
-        print(f'All services of this host are still drained. That ends with: '
+        print(f'All services of this host are still drained. To end that: '
               f'{PROG} resume')
     return 0
 
@@ -119,25 +119,24 @@ def main_parser() -> argparse.ArgumentParser:
                         metavar='TIME', help='how long: 90s, 30m, 1h30m, 2d '
                         '(default: until "healthcheck resume")')
     parser.add_argument('--reason', required=True, metavar='TEXT',
-                        help='why; admins see it, callers of the service do '
-                        'not')
+                        help='why; only admins see it')
     parser.add_argument('--by', metavar='NAME',
                         help='who drains (default: your login)')
     parser.add_argument('--keep', action='store_true',
-                        help='leave a drain that holds as it is')
+                        help='do not change a drain that exists')
     parser.add_argument('--wait', nargs='?', type=_wait, const=_WAIT,
                         default=0.0, metavar='SECONDS',
-                        help='return when balancers have had this long to '
+                        help='return after this time, in which balancers '
                         f'notice (without a number: {_WAIT:g})')
     _add_service(parser)
     return parser
 
 
 def resume_parser() -> argparse.ArgumentParser:
-    parser = _parser('resume', 'End a drain: the node answers as its checks '
-                     'say.', _RESUME_EXAMPLES)
+    parser = _parser('resume', 'End a drain. The checks decide the answer '
+                     'again.', _RESUME_EXAMPLES)
     parser.add_argument('--by', metavar='NAME',
-                        help='only if that name began it')
+                        help='only if the drain has this name')
     _add_service(parser)
     return parser
 
@@ -158,23 +157,23 @@ def _add_service(parser: argparse.ArgumentParser) -> None:
             ('dir', 'DIRECTORY', 'more files; can be repeated')):
         group.add_argument(
             f'--config-{name}', action='append', dest='sources', default=[],
-            # With its name, oslo.config gets both in their order.
+            # One list of both options, so oslo.config gets them in order.
             type=f'--config-{name}={{}}'.format, metavar=metavar, help=what)
     group.add_argument('--project', metavar='NAME',
                        help='find the files as oslo.config does, for example '
                        'those of nova in /etc/nova')
     group.add_argument('--state-path', metavar='DIRECTORY',
-                       help='where its workers share, in place of what the '
-                       'configuration says: [healthcheck]state_path, '
-                       '[oslo_concurrency]lock_path or its $RUNTIME_DIRECTORY')
+                       help='where its workers share, instead of the '
+                       'configured [healthcheck]state_path, '
+                       '[oslo_concurrency]lock_path or $RUNTIME_DIRECTORY')
     group.add_argument('--drain-path', metavar='FILE',
                        default=opts.DRAIN_PATH,
-                       help='for all services: [healthcheck]drain_path of '
-                       'these (default: %(default)s)')
+                       help='for all services: their '
+                       '[healthcheck]drain_path (default: %(default)s)')
 
 
 def _find(args: argparse.Namespace) -> drainfile.DrainFile:
-    """The file that the command is about."""
+    """The file of the drain that the arguments name."""
     if args.state_path:
         return drains.of_service(os.path.abspath(args.state_path))
     if _is_host(args):
@@ -211,7 +210,7 @@ def _is_host(args: argparse.Namespace) -> bool:
 
 
 def _prepare(args: argparse.Namespace, path: str) -> None:
-    """See that workers will believe a file there, and can read it.
+    """Ensure that workers will trust a file there and can read it.
 
     :raises drainfile.Unusable: if not
     """
@@ -220,10 +219,10 @@ def _prepare(args: argparse.Namespace, path: str) -> None:
         if _is_host(args):
             with contextlib.suppress(FileExistsError):
                 os.mkdir(directory, 0o755)
-                os.chmod(directory, 0o755)  # whatever the umask is
+                os.chmod(directory, 0o755)  # in spite of the umask
             weakness = ancestors.weakness(directory, '--drain-path')
         else:
-            # The place belongs to the user of the service, as a rule.
+            # The place usually belongs to the user of the service.
             weakness = ancestors.weakness(directory,
                                           user=os.stat(directory).st_uid)
     except OSError as exc:
@@ -254,8 +253,8 @@ def _wait(text: str) -> float:
 
 
 def _login() -> str:
-    """The name of whoever runs this, also below sudo."""
-    with contextlib.suppress(Exception):  # of many kinds, without a passwd
+    """The name of the user who runs this, also under sudo."""
+    with contextlib.suppress(Exception):  # many kinds, if passwd has no entry
         return os.environ.get('SUDO_USER') or getpass.getuser()
     return f'user {os.getuid()}'
 
@@ -267,7 +266,7 @@ def _whose(args: argparse.Namespace, one: str, many: str) -> str:
 
 
 def _told(args: argparse.Namespace) -> str:
-    """The arguments that say which service."""
+    """The arguments that name the service."""
     told = list(args.sources)
     told += [f'--project={args.project}'] if args.project else []
     told += [f'--state-path={args.state_path}'] if args.state_path else []

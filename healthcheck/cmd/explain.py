@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 
-"""What a configuration comes to: where it is from, and how soon it acts."""
+"""Explains a configuration: where values come from, and its timing."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from healthcheck.serving import door as door_module
 
 
 class Effective(NamedTuple):
-    """A value that counts and is not a default; it holds no secret.
+    """A value in use that is no default, without secrets.
 
-    :param place: the file, the section or the variable that has it
+    :param place: the file, section or variable that sets it
     """
 
     option: str
@@ -30,14 +30,14 @@ class Effective(NamedTuple):
 
 
 class Shared(NamedTuple):
-    """Where processes share a report, and under which name."""
+    """The directory in which processes share a report, and its name."""
 
     directory: str
     name: str
 
 
 def shared(door: door_module.Door) -> Shared | None:
-    """None where each process probes for itself. Nothing is created."""
+    """None if each process probes for itself. Creates nothing."""
     if door.group is None:
         return None
     return Shared(str(sharing.Sharing(door.group).directory.path),
@@ -45,14 +45,14 @@ def shared(door: door_module.Door) -> Shared | None:
 
 
 def files(door: door_module.Door) -> list[str]:
-    """What was read, the last one wins."""
+    """The files that were read; the last one wins."""
     return reading.files(door.view.service)
 
 
 def options(view: views.View, section: str) -> Iterator[Effective]:
-    """Those of ``[healthcheck]``.
+    """The options of ``[healthcheck]`` that are set.
 
-    :param section: what the section of a paste file is called
+    :param section: the name of the section of a paste file
     """
     values = vars(view.healthcheck)
     for name, opt in sorted(view.options.items()):
@@ -76,7 +76,7 @@ def of_the_service(view: views.View) -> Iterator[Effective]:
     for name, value in sorted(view.notes.items()):
         group, bracket, option = name.removeprefix('[').partition(']')
         if not bracket:
-            continue  # what was made of an option
+            continue  # derived from an option
         where = reading.text(
             view.service, None if group == 'DEFAULT' else group, option)[1]
         yield Effective(name, _shown(option, value), _place(where))
@@ -102,7 +102,7 @@ def _place(where: cfg.LocationInfo | None) -> str:
 
 
 def formula(policy: policy_module.Policy) -> str:
-    """How ``policy.detection`` comes about."""
+    """How ``policy.detection`` is calculated."""
     return (f'max({policy.interval:g} * (1 + {policy.jitter:g}), '
             f'{policy.timeout:g}) + {policy.timeout:g} + '
             f'({policy.fall} - 1) * ({policy.retry_interval:g} + '
@@ -127,21 +127,21 @@ class Balancer(NamedTuple):
         return self.inter * self.rise
 
     def warnings(self, policy: policy_module.Policy) -> Iterator[str]:
-        """What makes the whole much slower than we are."""
+        """The settings that make the balancer slower than the checks."""
         if self.leaves > policy.detection:
             yield (f'the balancer needs {self.leaves:g} s more (inter * fall) '
-                   f'to take a node out, which is longer than the checks '
-                   f'take; they have confirmed a failure already: lower '
-                   f'inter, or set fall to 1 or 2')
+                   f'to take a node out, longer than the checks take. They '
+                   f'have already confirmed the failure, so lower inter, or '
+                   f'set fall to 1 or 2')
         if self.comes_back > policy.recovery:
             yield (f'the balancer needs {self.comes_back:g} s more (inter * '
-                   f'rise) to take a node back, which is longer than the '
-                   f'checks take: lower inter or rise')
+                   f'rise) to take a node back, longer than the checks take: '
+                   f'lower inter or rise')
 
 
 def timing(policy: policy_module.Policy,
            balancer: Balancer | None) -> dict[str, Any]:
-    """How soon a fault has an effect, in seconds at most."""
+    """The longest times until a fault has an effect, in seconds."""
     found = {'reported_within': round(policy.detection, 3),
              'formula': formula(policy),
              'recovered_within': round(policy.recovery, 3)}

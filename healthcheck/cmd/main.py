@@ -3,8 +3,8 @@
 """``healthcheck COMMAND``: finds the command and runs it.
 
 Only the module of that command is imported. It has ``main(argv)``, which
-returns the exit status, and ``main_parser()``, which shell completion reads;
-a second command of a module has functions of its own name in place of "main".
+returns the exit status, and ``main_parser()``, which shell completion reads.
+For a second command in a module, its name replaces "main" in both.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import NamedTuple
 PROG = 'healthcheck'
 
 PASS, WARN, FAIL, UNKNOWN = range(4)
-"""Exit statuses, those of monitoring plugins."""
+"""Exit statuses, as for monitoring plugins."""
 
 _INTERRUPTED = 130
 
@@ -35,16 +35,16 @@ class Command(NamedTuple):
 
 COMMANDS = {
     'probe': Command('probe', "run a service's checks from here, now"),
-    'status': Command('status', 'read what nodes say of themselves'),
+    'status': Command('status', "read nodes' own health checks"),
     'config': Command('config', 'check and explain a configuration'),
     'drain': Command('drain', 'take a service or this host out of the '
                               'balancer'),
     'resume': Command('drain', 'end a drain', 'resume'),
     'agent': Command('agent', 'probe for a service, in a process of its own'),
-    'demo': Command('demo', 'a small API with a health check, to try things '
-                            'out'),
-    'completion': Command('completion', 'let your shell complete commands and '
-                                        'options'),
+    'demo': Command('demo', 'a small API with a health check, for '
+                            'experiments'),
+    'completion': Command('completion', 'complete commands and options in '
+                                        'your shell'),
 }
 
 _EXAMPLES = '''\
@@ -67,7 +67,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(usage())
         return PASS
     if name == '--version':
-        from importlib import metadata  # which takes a while
+        from importlib import metadata  # slow to import
         print(PROG, metadata.version('openstack-healthcheck'))
         return PASS
     if name not in COMMANDS:
@@ -101,10 +101,10 @@ def usage() -> str:
 
 
 def _status_of(exc: SystemExit) -> int:
-    """Commands return a status; they exit when they cannot run at all.
+    """The status of a command that could not run at all.
 
-    argparse does so with 2, which would mean that a backend has failed, and a
-    message with 1.
+    argparse exits with 2, which would mean that a backend has failed, and
+    sys.exit with a message exits with 1.
     """
     if isinstance(exc.code, str):
         print(exc.code, file=sys.stderr)
@@ -112,7 +112,7 @@ def _status_of(exc: SystemExit) -> int:
 
 
 def _unexpected(exc: Exception) -> int:
-    """A fault of ours. Its text may hold a URL, so it is not shown."""
+    """Report a fault of ours without its text, which may hold a URL."""
     text = f': {exc}' if isinstance(exc, OSError) else ''
     print(*traceback.format_tb(exc.__traceback__), f'{PROG}: '
           f'{type(exc).__name__}{text}', sep='', file=sys.stderr)

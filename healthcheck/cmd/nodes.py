@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 
-"""Asks nodes how they are, over HTTP.
+"""Asks nodes for their health, over HTTP.
 
-A container runs this every few seconds, so it imports no library of
-OpenStack: only the standard library, and what takes milliseconds.
+A container runs this every few seconds. So it imports no library of
+OpenStack, only the standard library and modules that load in milliseconds.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ _JSON = 'application/json'
 # Bytes. The details of 5,000 cells are 3 MB.
 _MOST = 1 << 24
 
-# Characters of what a node says in one line.
+# Characters of one line from a node.
 _LINE = 300
 
 Document = dict[str, Any]
 
 
 class BadAddress(ValueError):
-    """What is no address of a node. The text says why."""
+    """A text is no address of a node. The message says why."""
 
 
 class Asking(NamedTuple):
@@ -46,7 +46,7 @@ class Asking(NamedTuple):
 
     :param timeout: seconds that each node has to answer
     :param token: of Keystone, for the details
-    :param check: the name of the one check to ask for
+    :param check: the name of a single check to ask for
     :param tls: for https
     """
 
@@ -57,13 +57,13 @@ class Asking(NamedTuple):
 
 
 class Reply(NamedTuple):
-    """What a node said, or why it said nothing.
+    """A node's answer, or why there is none.
 
     :param status: pass, warn, fail or unknown
     :param checks: name, status and reason of each
-    :param latency: seconds until the answer was there; None if there is none
-    :param detail: all that it shows to admins; None if it does not show it
-    :param note: for admins: why there is no answer, or there are no details
+    :param latency: seconds until the answer came; None if there is none
+    :param detail: the document for admins; None if the node did not show it
+    :param note: for admins: why there is no answer, or no details
     """
 
     node: str
@@ -76,10 +76,10 @@ class Reply(NamedTuple):
 
 
 class Place:
-    """Where a node answers.
+    """The address of a node.
 
     :param text: a URL, ``HOST:PORT``, or ``unix:PATH``
-    :param path: the health check's, if the text has none
+    :param path: of the health check, if the text has none
     :raises BadAddress: if it is none of these
     """
 
@@ -88,7 +88,7 @@ class Place:
         self._secure = False
         self._host, self._port = 'localhost', 80
         self.name = _shown(text)
-        """What it is called."""
+        """Its name in the output."""
         if text.startswith(_UNIX):
             self._socket = text.removeprefix(_UNIX)
             if not os.path.isabs(self._socket):
@@ -110,8 +110,8 @@ class Place:
                 f'(allowed: http://HOST:PORT/PATH, https://HOST:PORT/PATH, '
                 f'HOST:PORT and unix:PATH)')
         if url.username or url.password:
-            raise BadAddress(f'{_shown(url.hostname)}: a URL with a user is '
-                             f'not sent (give a token, in OS_TOKEN)')
+            raise BadAddress(f'{_shown(url.hostname)}: a user or password in '
+                             f'a URL is not sent (set OS_TOKEN to a token)')
         self._secure = url.scheme == 'https'
         self._host = url.hostname
         self._port = port or (443 if self._secure else 80)
@@ -123,7 +123,7 @@ class Place:
 
     @property
     def is_local(self) -> bool:
-        """Whether it is a UNIX socket, whose mode says who may ask."""
+        """Whether it is a UNIX socket; its mode says who may ask."""
         return bool(self._socket)
 
     @property
@@ -176,11 +176,10 @@ class _UnixConnection(http.client.HTTPConnection):
 
 
 def ask_all(places: Sequence[Place], asking: Asking) -> list[Reply]:
-    """The replies of all, in their order. They are asked at the same time.
+    """Ask all nodes at the same time; return their replies in order.
 
-    A node that has not answered in time is left behind, in a thread that
-    does not keep the process from ending: not all that can hang has a bound,
-    such as the look-up of a name.
+    A node that does not answer in time is left behind in a daemon thread,
+    because some things that hang cannot be bounded, such as a DNS look-up.
     """
     replies: dict[int, Reply] = {}
 
@@ -222,7 +221,7 @@ def ask_one(place: Place, asking: Asking) -> Reply:
 
 def _detailed(place: Place, document: Document, check: str | None,
               latency: float) -> Reply:
-    """What the document for admins says."""
+    """The reply from the document for admins."""
     found = [each for each in (*document.get('checks', ()),
                                *document.get('switches', ()))
              if isinstance(each, dict) and check in (None, each.get('name'))]
@@ -239,7 +238,7 @@ def _detailed(place: Place, document: Document, check: str | None,
 
 def _brief(place: Place, code: int, body: bytes,
            check: str | None) -> Reply:
-    """What everybody may read, from ours or from another health check."""
+    """The reply from the public answer, of ours or another health check."""
     document = _parsed(body)
     checks = document.get('checks')
     found = [_check({'name': name, **entries[0]})
@@ -265,7 +264,7 @@ def _brief(place: Place, code: int, body: bytes,
 
 
 def _unreachable(place: Place, exc: Exception) -> Reply:
-    # Imported when it is needed, which is seldom.
+    # Imported here because it is seldom needed.
     from healthcheck.targets import failures
     return Reply(place.name, output.FAIL,
                  failures.network_reason(exc) or 'NO HTTP ANSWER',
@@ -281,7 +280,7 @@ def _parsed(body: bytes) -> Document:
 
 
 def _check(one: Document) -> Document:
-    """Name, status and reason, from a check of either document."""
+    """Name, status and reason of a check, from either document."""
     reason = one.get('reason', one.get('output', 'OK'))
     return {'name': _shown(one.get('name', '')),
             'status': _word(one, output.UNKNOWN), 'reason': _shown(reason)}
@@ -294,5 +293,5 @@ def _word(one: Document, otherwise: str) -> str:
 
 
 def _shown(text: object) -> str:
-    """What a node said, fit for a terminal."""
+    """Text from a node, made safe for a terminal."""
     return lines.one(str(text), _LINE)

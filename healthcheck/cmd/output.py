@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 
-"""How a command shows what it found: on a terminal, in a pipe, to Nagios."""
+"""The output of a command: for a terminal, a pipe or Nagios."""
 
 from __future__ import annotations
 
@@ -20,26 +20,26 @@ PASS, WARN, FAIL, UNKNOWN = 'pass', 'warn', 'fail', 'unknown'
 _EXITS = {PASS: main.PASS, WARN: main.WARN, FAIL: main.FAIL,
           UNKNOWN: main.UNKNOWN}
 
-# Those of monitoring plugins.
+# The words of monitoring plugins.
 _NAGIOS = {PASS: 'OK', WARN: 'WARNING', FAIL: 'CRITICAL',
            UNKNOWN: 'UNKNOWN'}
 
 _COLOURS = {'PASS': '32', 'WARN': '33', 'FAIL': '31', 'UNKNOWN': '35',
             'DISABLED': '2'}
-# A status stands in front of a line, or behind its first word.
+# A status is the first or second word of a line.
 _STATUS = re.compile(rf'^(\s*|\S+\s+)({"|".join(_COLOURS)})\b',
                      re.MULTILINE)
 
 
 def format_for(stream: TextIO, wanted: str | None) -> str:
-    """The format that is asked for, or that suits the stream."""
+    """The wanted format, or the one that suits the stream."""
     return wanted or (TABLE if stream.isatty() else JSON)
 
 
 def status_of(words: Iterable[str]) -> str:
-    """What several of them come to, as for monitoring plugins.
+    """The worst status, as for monitoring plugins.
 
-    What is known to be wrong counts before what is not known.
+    A known fault is worse than an unknown status.
     """
     return min(words, key=formats.WORDS.index, default=PASS)
 
@@ -53,7 +53,7 @@ def exit_status(word: str, warn_ok: bool = False) -> int:
 
 
 def painted(text: str, stream: TextIO) -> str:
-    """The text, with colours if the stream is a terminal that has some.
+    """The text, with colours if the stream is a terminal that has them.
 
     See https://no-color.org for ``NO_COLOR``.
     """
@@ -68,11 +68,11 @@ def painted(text: str, stream: TextIO) -> str:
 def plugin_line(word: str, text: str, data: Mapping[str, str]) -> str:
     """The line of a monitoring plugin.
 
-    https://nagios-plugins.org/doc/guidelines.html has its form.
+    See https://nagios-plugins.org/doc/guidelines.html.
 
     :param text: what was found
-    :param data: of each thing measured: its value with unit, and perhaps
-        thresholds, as ``0.2s;1;5;0``
+    :param data: value of each measurement with its unit, and perhaps
+        thresholds, such as ``0.2s;1;5;0``
     """
     # A bar would end the text.
     line = f'HEALTHCHECK {_NAGIOS[word]} - {text.replace("|", "/")}'

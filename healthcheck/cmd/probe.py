@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 
-"""Run a service's checks from here, now, and say what to look at.
+"""Run a service's checks from here, now, and advise on faults.
 
-The checks and their backends are those of the service's configuration. So
-you can try a configuration before you restart anything, or have a container
-or systemd wait for the backends. Run it as the service's user, on its host.
+It uses the checks and backends of the service's configuration. So you can
+try a configuration before you restart anything, or make a container or
+systemd wait for the backends. Run it as the service's user, on its host.
 
-One failure is a failure: "fall" and "rise" do not count here. No state
-directory is read or written. File switches are shown and do not count.
+A single failure counts: "fall" and "rise" do not apply. No state directory
+is read or written. File switches are shown but do not count.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ _EXAMPLES = '''\
   ExecStartPre=/usr/bin/healthcheck probe --project nova --wait 60 --warn-ok
 '''
 
-# With fewer, the answer is there before anybody could read how far it is.
+# With fewer probes, the result comes before progress could be read.
 _MANY = 5
 
 _WIDTH = 78
@@ -62,7 +62,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.debug:
         sources.set_up_logging(PROG, True)
     else:
-        # What is found is shown, once.
+        # Results are shown below; a log would repeat them.
         logging.getLogger().addHandler(logging.NullHandler())
     try:
         sources.read_files(args)
@@ -94,20 +94,20 @@ def main_parser() -> argparse.ArgumentParser:
                      '[healthcheck]timeout)')
     often = how.add_mutually_exclusive_group()
     often.add_argument('--repeat', type=arguments.count, default=1,
-                       metavar='N', help='how often, a second apart; the '
-                       'worst of each check counts')
+                       metavar='N', help='probe N times, a second apart; the '
+                       'worst result of each check counts')
     often.add_argument('--wait', type=arguments.seconds, metavar='SECONDS',
                        help='probe again until no critical check fails, for '
-                       'so long at most; the last result counts')
+                       'at most this time; the last result counts')
     arguments.add_output(parser)
     parser.add_argument('--debug', action='store_true',
-                        help='log all that happens')
+                        help='log everything')
     return parser
 
 
 def _make(args: argparse.Namespace) -> trial.Trial:
     """:raises exceptions.ConfigError: with every mistake"""
-    # All that the service would load, so that it can be restarted after.
+    # Everything that the service would load, so it can be restarted safely.
     door = sources.door(args)
     if not (args.names or door.view.settings.backends):
         raise exceptions.ConfigError([
@@ -117,20 +117,20 @@ def _make(args: argparse.Namespace) -> trial.Trial:
     if not made.names:
         names = args.names or door.view.settings.backends
         raise exceptions.ConfigError([
-            f'{", ".join(names)}: nothing that can be probed from here (a '
-            f'worker looks at itself, and file switches are read by requests)'
+            f'{", ".join(names)}: nothing to probe from here (workers check '
+            f'themselves, and only requests read file switches)'
         ])
     return made
 
 
 class _Progress:
-    """Tells on a terminal how far it is, where that takes a while."""
+    """Shows progress on a terminal, if there are many probes."""
 
     def __init__(self) -> None:
         self._shown = ''
 
     def __call__(self, known: int, total: int) -> None:
-        text = f'{known} of {total} looked at'
+        text = f'{known} of {total} probed'
         if total > _MANY and text != self._shown and sys.stderr.isatty():
             self._shown = text
             print(f'\r{text}\x1b[K', end='', file=sys.stderr, flush=True)
@@ -142,7 +142,7 @@ class _Progress:
 
 def _document(found: trial.Outcome, running: trial.Trial,
               rounds: int) -> dict[str, Any]:
-    """What is shown, in any format."""
+    """The result, for all formats."""
     whole = detail.document(
         detail.Known(report.Report(found.checks), {}, '', {}),
         running.policy, {}, timeline.Moment(time.monotonic(), time.time()))
@@ -150,11 +150,11 @@ def _document(found: trial.Outcome, running: trial.Trial,
         'name', 'status', 'reason', 'detail', 'critical', 'latency_seconds',
         'components')} | {'failed_rounds': found.failed[check['name']]}
         for check in whole['checks']]
-    # A hang is a failure; this is for what was never begun.
+    # A hang is a failure; these probes never began.
     words, reason = [whole['status']], whole['reason']
     if found.missing:
         words.append(output.UNKNOWN)
-        reason += f'; not looked at: {", ".join(found.missing)}'
+        reason += f'; not probed: {", ".join(found.missing)}'
     switches = running.switches
     said = {each['reason'] for check in checks
             for each in (check, *check['components'])
@@ -193,7 +193,7 @@ def _lines(document: Mapping[str, Any]) -> Iterator[str]:
     yield from formats.table([
         ('CHECK', 'STATUS', 'LATENCY', 'REASON'),
         *(_row(check, rounds) for check in document['checks']),
-        *((name, 'UNKNOWN', '-', 'not looked at: too many hang')
+        *((name, 'UNKNOWN', '-', 'not probed: too many others hang')
           for name in document['not_known'])])
     for check in document['checks']:
         about = list(formats.parts(check['components']))
@@ -203,12 +203,12 @@ def _lines(document: Mapping[str, Any]) -> Iterator[str]:
             yield from ('', check['name'])
             yield from (f'  {line}' for line in about)
     if document['advice']:
-        yield from ('', 'What to look at')
+        yield from ('', 'What to check')
     for reason, text in document['advice'].items():
         yield from textwrap.wrap(
             f'{reason}: {text}', _WIDTH, initial_indent='  ',
             subsequent_indent='    ', break_on_hyphens=False)
-    notes = [f'{name} is about a worker: ask the service'
+    notes = [f'{name} only runs in a worker: ask the service'
              for name in document['not_run']]
     notes += [f'{name} says {reason}, which does not count here' for
               name, reason in document['switches'].items() if reason != 'OK']

@@ -21,7 +21,7 @@ from healthcheck import exceptions
 from healthcheck.serving import door as door_module
 
 ERRORS = (cfg.Error, exceptions.ConfigError)
-"""What a configuration that cannot be used raises."""
+"""Exceptions of a configuration that cannot be used."""
 
 _KINDS = {'filter': loadwsgi.FILTER, 'app': loadwsgi.APP}
 
@@ -52,8 +52,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                        help='find the files as oslo.config does, for example '
                        'those of nova in /etc/nova')
     files.add_argument('--prog', metavar='NAME',
-                       help='the program, for example nova-conductor, which '
-                       'may have files of its own')
+                       help='the program, such as nova-conductor, if it has '
+                       'configuration files of its own')
     files.add_argument('--paste', metavar='FILE',
                        help='the paste file of the workers')
     files.add_argument('--section', default='filter:healthcheck',
@@ -75,7 +75,7 @@ def check_arguments(parser: argparse.ArgumentParser,
 
 def set_up_logging(prog: str, debug: bool) -> None:
     """Log to stderr."""
-    # Not the service's options: these name the service's log file.
+    # Not cfg.CONF: the service's options name the service's log file.
     conf = cfg.ConfigOpts()
     logging.register_options(conf)
     conf([], prog=prog, default_config_files=[], default_config_dirs=[])
@@ -117,7 +117,7 @@ def section(args: argparse.Namespace,
 
 
 def door(args: argparse.Namespace) -> door_module.Door:
-    """A door, as the service would make it from what was read.
+    """The door that the service would make from what was read.
 
     :raises exceptions.ConfigError: with every mistake
     """
@@ -129,10 +129,10 @@ def door(args: argparse.Namespace) -> door_module.Door:
 
 
 def explained(exc: Exception) -> str:
-    """An error of ERRORS, without a secret.
+    """The text of one of ERRORS, without secrets.
 
-    Ours have none. oslo.config ends with the line that it cannot read, which
-    may be a password.
+    Ours hold none. oslo.config's text ends with the line that it cannot
+    parse, which may be a password.
     """
     if isinstance(exc, exceptions.ConfigError):
         return str(exc)

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 
-"""Read what nodes say of themselves: one, or a fleet, the worst first.
+"""Read the health checks of one or many nodes, the worst first.
 
 It asks each node as a balancer does. On a UNIX socket, or with a token, it
-shows the details, if the node lets you see them. A token comes from OS_TOKEN,
+also shows the details, if the node permits that. A token comes from OS_TOKEN,
 from other OS_ variables, or from clouds.yaml.
 
 A node that does not answer has failed: a balancer would take it out, too.
@@ -69,7 +69,7 @@ def main_parser() -> argparse.ArgumentParser:
                         help='a URL, HOST:PORT, or unix:PATH for the socket '
                         'of an agent')
     parser.add_argument('--check', metavar='NAME',
-                        help='the status of this check alone')
+                        help='only the status of this check')
     parser.add_argument('--path', default=nodes.PATH,
                         help='the health check\'s path, where an address has '
                         'none (default: %(default)s)')
@@ -79,12 +79,12 @@ def main_parser() -> argparse.ArgumentParser:
     parser.add_argument('--os-cloud', metavar='NAME',
                         help='get a token for this cloud of clouds.yaml')
     parser.add_argument('--cacert', metavar='FILE',
-                        help='the CA certificates that may have signed that '
-                        'of an https node (default: those of the system)')
+                        help='the CA certificates for https nodes (default: '
+                        'those of the system)')
     parser.add_argument('--insecure', action='store_true',
                         help='accept any certificate of a node')
     parser.add_argument('--watch', action='store_true',
-                        help='ask again and again, until Ctrl-C')
+                        help='repeat until Ctrl-C')
     parser.add_argument('--interval', type=arguments.seconds, default=2.0,
                         metavar='SECONDS', help='how often, with --watch '
                         '(default: %(default)g)')
@@ -94,9 +94,9 @@ def main_parser() -> argparse.ArgumentParser:
 
 def _tls(args: argparse.Namespace,
          places: Sequence[nodes.Place]) -> ssl.SSLContext | None:
-    """One context for all: it takes a while to read the system's CAs.
+    """One context for all nodes: to read the system's CAs is slow.
 
-    :raises OSError: if the file of the option cannot be used
+    :raises OSError: if the file of ``--cacert`` cannot be used
     """
     if not any(place.needs_tls for place in places):
         return None
@@ -109,7 +109,7 @@ def _tls(args: argparse.Namespace,
 
 def _watch(ask: Callable[[], list[nodes.Reply]],
            args: argparse.Namespace) -> int:
-    """Show it again and again; the last status when somebody ends it."""
+    """Show the status repeatedly; return the last one after Ctrl-C."""
     replies: list[nodes.Reply] = []
     with contextlib.suppress(KeyboardInterrupt):
         while True:
@@ -121,18 +121,18 @@ def _watch(ask: Callable[[], list[nodes.Reply]],
 
 
 def _redraw(text: str) -> None:
-    """Put a text in the place of the one before, if it is on a terminal."""
+    """On a terminal, replace the last text; elsewhere, append."""
     if not sys.stdout.isatty():
         print(text, flush=True)
         return
     columns, rows = os.get_terminal_size(sys.stdout.fileno())
     lines = [f'{time.strftime("%H:%M:%S")}  Ctrl-C ends', '',
              *text.splitlines()]
-    # A line that goes on in the next one, or a screen that scrolls, would be
-    # drawn in another place. Some terminals do not know their size: 0.
+    # If a line wraps or the screen scrolls, the next text would be drawn in
+    # the wrong place. Some terminals do not know their size: 0.
     shown = '\n'.join(line[:columns - 1 if columns else None]
                       for line in lines[:rows - 1 if rows else None])
-    # Home; each line clears its rest, and the last one what is below.
+    # Cursor home; each line clears its rest, the last one all below.
     sys.stdout.write('\x1b[H' + output.painted(shown, sys.stdout).replace(
         '\n', '\x1b[K\n') + '\x1b[K\n\x1b[J')
     sys.stdout.flush()
@@ -165,7 +165,7 @@ def _json(replies: Sequence[nodes.Reply]) -> str:
 
 
 def _line(replies: Sequence[nodes.Reply], timeout: float) -> str:
-    """The worst first; times with the time-out as the critical value."""
+    """The worst first; the critical value of latencies is the timeout."""
     named = _worst_first(replies)
     wrong = [one for one in named if one.status != output.PASS]
     text = '; '.join(f'{one.node}: {one.reason}' for one in wrong or named)
@@ -190,7 +190,7 @@ def _fleet(replies: Sequence[nodes.Reply]) -> str:
 def _one(reply: nodes.Reply) -> str:
     """All that is known of one node."""
     if reply.detail is not None:
-        # Another release may have another document.
+        # The node's release may have a different document.
         with contextlib.suppress(KeyError, TypeError, ValueError):
             return formats.to_text(reply.detail).rstrip('\n')
     lines = [f'{reply.node}  {reply.status.upper()}  {reply.reason}']
@@ -222,7 +222,7 @@ def _counted(replies: Sequence[nodes.Reply]) -> str:
 
 
 def _since(reply: nodes.Reply) -> str:
-    """How long it has had its status, if it tells."""
+    """How long the node has had its status, if it tells."""
     try:
         return formats.ago((reply.detail or {})['since']['age_seconds'])
     except (KeyError, TypeError):

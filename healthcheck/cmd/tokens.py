@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 
-"""A token of Keystone, for a node's details."""
+"""A Keystone token, for a node's details."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ Source = Callable[[], 'str | None']
 
 
 def find(cloud: str | None) -> Source:
-    """Where the token comes from: the option, else the environment.
+    """The source of tokens: the option, else the environment.
 
-    ``OS_TOKEN`` is taken as it is. ``--os-cloud``, ``OS_CLOUD`` and
-    ``OS_AUTH_URL`` need openstacksdk, which is imported only for them.
+    ``OS_TOKEN`` is used unchanged. Only ``--os-cloud``, ``OS_CLOUD`` and
+    ``OS_AUTH_URL`` need openstacksdk, which is imported for them.
 
     :param cloud: of clouds.yaml
     """
@@ -43,9 +43,9 @@ def _of_cloud(cloud: str | None) -> Source:
             token: str | None = session.get_token()
             return token
         except ImportError:
-            print('healthcheck: openstacksdk is missing, which gets the '
-                  'token; install openstack-healthcheck[cloud], or set '
-                  'OS_TOKEN', file=sys.stderr)
+            print('healthcheck: to get a token, openstacksdk is missing; '
+                  'install openstack-healthcheck[cloud], or set OS_TOKEN',
+                  file=sys.stderr)
         except Exception as exc:  # of many kinds
             from healthcheck.config import redact
             print('healthcheck: no token, so there are no details: '

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 
-"""Runs a service's checks here and now, by the service's own scheduler.
+"""Runs a service's checks in this process, with the service's scheduler.
 
-Nothing is shared: no state directory is read or written.
+It reads and writes no state directory.
 """
 
 from __future__ import annotations
@@ -22,26 +22,26 @@ from healthcheck.probing import scheduler
 from healthcheck.reports import report
 
 Progress = Callable[[int, int], None]
-"""Called with how many of how many have answered, or failed to."""
+"""Called with (number of probes with a result, number of all probes)."""
 
 _TICK = 0.1
-"""Seconds between two looks at what has come in."""
+"""Seconds between two looks at the results."""
 
 _PATIENCE = 1.0
-"""Seconds more than ``timeout`` without any news, after which it ends."""
+"""Seconds after ``timeout`` without any new result, when a trial ends."""
 
-# A probe is judged by itself, once, and no other one follows by itself.
+# Each probe runs once, and its result counts at once.
 _ONCE = {'interval': '3600', 'retry_interval': '3600', 'ttl': '86400',
          'fall': '1', 'rise': '1'}
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a trial has found.
+    """The result of a trial.
 
-    :param checks: the worst that was found of each
-    :param failed: in how many rounds each has failed, by its name
-    :param missing: the names of checks of which nothing is known
+    :param checks: the worst result of each check
+    :param failed: number of rounds in which each check failed, by its name
+    :param missing: the names of checks without a result
     """
 
     checks: tuple[report.CheckReport, ...]
@@ -50,14 +50,14 @@ class Outcome:
 
 
 class Trial:
-    """One set of checks, run as often as asked for.
+    """A set of checks that runs one or more times.
 
     :param view: the service's configuration, as the section sees it
-    :param names: the checks to run, configured or not; none for all that
-        are configured
-    :param timeout: seconds that a probe may take, in place of the option's
-    :ivar left_out: the checks that cannot be run from outside of a worker
-    :ivar switches: what is read per request
+    :param names: the checks to run, configured or not; empty: all that are
+        configured
+    :param timeout: seconds that a probe may take, instead of the option
+    :ivar left_out: the checks that only run in a worker
+    :ivar switches: the checks that are read per request
     :raises healthcheck.exceptions.ConfigError: if anything is wrong
     """
 
@@ -86,20 +86,20 @@ class Trial:
 
     @property
     def names(self) -> list[str]:
-        """The checks that are run."""
+        """The checks that run."""
         return [one.name for one in self._checks]
 
     def run(self, times: int, progress: Progress) -> Outcome:
-        """Run them so often; return the worst that was found."""
+        """Run them ``times`` times; return the worst results."""
         self._first(progress)
         for _ in range(1, times):
             self._once_more()
         return self._outcome()
 
     def wait(self, seconds: float, progress: Progress) -> Outcome:
-        """Run them until none that is critical fails; return the last.
+        """Run them until no critical check fails; return the last results.
 
-        :param seconds: until when another round may begin
+        :param seconds: no round begins later than this
         """
         until = time.monotonic() + seconds
         self._first(progress)
@@ -111,14 +111,11 @@ class Trial:
         return self._outcome()
 
     def close(self) -> None:
-        """Give back what the checks hold; what hangs is left behind."""
+        """Close the checks; probes that hang are left behind."""
         self._scheduler.close()
 
     def _first(self, progress: Progress) -> None:
-        """Wait for each probe, in as many visits at a time as there may be.
-
-        Cells come to be known on the way.
-        """
+        """Run each probe once, including those of cells found meanwhile."""
         done, at = -1, time.monotonic()
 
         def goes_on() -> bool:
@@ -156,10 +153,10 @@ class Trial:
     def _outcome(self) -> Outcome:
         found = [{one.name: one for one in each.checks}
                  for each in self._reports] or [
-            # Not all of them are known, so nothing was published.
+            # Some have no result, so no report was published.
             {one.name: one.snapshot() for one in self._checks
              if one.state.status is not None}]
-        # Of equals the last one.
+        # Of equal statuses, the last one.
         worst = [max((each[name] for each in reversed(found)),
                      key=lambda one: one.status)
                  for name in self.names if name in found[0]]

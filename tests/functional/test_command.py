@@ -317,7 +317,7 @@ def test_probe_of_many_cells_of_which_many_hang(api_node: Cloud) -> None:
              for one in found['checks'][0]['components']]
     assert words.count(('fail', 'DATABASE: NO ANSWER')) == 15
     assert words.count(('pass', 'OK')) == 18
-    assert re.search(r'\r\d+ of \d+ looked at', shown), shown
+    assert re.search(r'\r\d+ of \d+ probed', shown), shown
     assert shown.endswith('\r\x1b[K')
 
 

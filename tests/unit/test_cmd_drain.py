@@ -48,7 +48,7 @@ def test_the_host(host, capsys):
     assert held.until - held.since == pytest.approx(1800)
     said = capsys.readouterr().out
     assert 'All services of this host are drained until 2' in said
-    assert f'by alice: new disk\nFile: {file.path}; it ends with: ' \
+    assert f'by alice: new disk\nFile: {file.path}; end it with: ' \
         f'healthcheck resume {told[0]}\n' in said
     assert command.resume(told) == 0
     assert file.look() is None

@@ -156,7 +156,7 @@ def test_what_has_no_thread_is_unknown(run, monkeypatch):
     assert code == 3
     assert 'hanging  UNKNOWN' in said
     assert run(text, '--format', 'line')[1] == (
-        'HEALTHCHECK UNKNOWN - OK; not looked at: hanging\n')
+        'HEALTHCHECK UNKNOWN - OK; not probed: hanging\n')
 
 
 def test_one_that_hangs_does_not_keep_the_command(run, monkeypatch):
@@ -229,7 +229,7 @@ def test_what_does_not_count_is_said(run, act, tmp_path):
         '[healthcheck]\nbackends = hostile, worker, disable_by_file\n'
         f'disable_by_file_path = {tmp_path}\n', '--format', 'table')
     assert code == 0
-    assert 'worker is about a worker: ask the service' in text
+    assert 'worker only runs in a worker: ask the service' in text
     assert ('disable_by_file says DISABLED BY FILE, which does not count '
             'here') in text
 
@@ -270,6 +270,6 @@ def test_progress_is_for_terminals_and_many(monkeypatch):
         progress(1, total)
         progress(2, total)
         progress.end()
-        assert ('\r2 of 60 looked at\x1b[K\r\x1b[K'
+        assert ('\r2 of 60 probed\x1b[K\r\x1b[K'
                 in stream.getvalue()) is told
         assert bool(stream.getvalue()) is told

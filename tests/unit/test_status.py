@@ -204,7 +204,7 @@ def test_watch_in_a_pipe(monkeypatch, capsys):
     (['--timeout', '0', 'a'], '--timeout'),
     (['--timeout', 'x', 'a'], '--timeout'),
     (['--cacert', '/nowhere', 'https://a'], '--cacert /nowhere'),
-    (['http://me:s3cret@a'], 'a URL with a user')])
+    (['http://me:s3cret@a'], 'a user or password in a URL')])
 def test_wrong_usage_is_unknown(arguments, problem, capsys):
     assert main.main(['status', *arguments]) == 3
     said = capsys.readouterr().err
