@@ -41,6 +41,9 @@ def early(url):
 
 @pytest.fixture
 def ledger(early):
+    # Those that other tests have left would hear of everything, too.
+    for one in list(engines_module._listening):
+        one.ignore()
     made = ledger_module.Ledger()
     listening = engines_module.Engines(made)
     listening.listen()
