@@ -77,7 +77,7 @@ class Cells(base.ProbePlugin):
         """(the fault that takes the node out, whether it is final), or None.
 
         An unconfirmed state counts as a fault that is not final. So a node
-        that has never passed does not pass meanwhile.
+        that has never passed is not reported as passing meanwhile.
         """
         api = state.api
         if not state.listed:

@@ -60,9 +60,9 @@ class ProbeState:
     def settled(self) -> bool:
         """Whether enough is known to publish.
 
-        A node that has never passed must not pass while its first failures
-        are being confirmed. So a critical probe settles on its first success
-        or on its ``fall``-th failure.
+        A node that has never passed must not be reported as passing while
+        its first failures are being confirmed. So a critical probe settles on
+        its first success or on its ``fall``-th failure.
         """
         if self._result is None:
             return False
