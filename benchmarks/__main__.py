@@ -98,14 +98,17 @@ def _measure() -> None:
     few, many = costs[0], costs[-1]
     answer = (times[inprocess.OURS] - bare) * 1e6
     passed_on = (times[inprocess.PASSED_ON] - bare) * 1e6
+    unheard = (times[inprocess.PASSED_ON_UNHEARD] - bare) * 1e6
     ratio = throughputs[uwsgi.EACH]['ours'].ratio
     shared = throughputs[uwsgi.SHARED]['ours_shared'].ratio_to_ours
     killed = statistics.median(heard.found[True].killed)
     targets = [
         ('Text answer at most 3 µs more than bare', f'{answer:.2f} µs',
          answer <= 3),
-        ('Passing on adds at most 0.3 µs', f'{passed_on:.2f} µs',
-         passed_on <= 0.3),
+        ('Passing on adds at most 1 µs', f'{passed_on:.2f} µs',
+         passed_on <= 1),
+        ('… and at most 0.3 µs without evidence', f'{unheard:.2f} µs',
+         unheard <= 0.3),
         (f'Under uWSGI, {uwsgi.EACH.title}, at least 0.95 of bare',
          f'{ratio:.3f}', ratio >= 0.95),
         (f'{uwsgi.SHARED.title}, sharing a prober, at least 0.95 of one each',

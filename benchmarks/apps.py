@@ -51,6 +51,12 @@ def ours_shared(directory: pathlib.Path) -> wsgi.WSGIApplication:
         'sharing': 'host', 'state_path': str(directory)})
 
 
+def ours_without_evidence(directory: pathlib.Path) -> wsgi.WSGIApplication:
+    return healthcheck.Healthcheck(bare_app, {
+        'backends': 'database', **_database(directory), **_OPTIONS,
+        'evidence': 'false'})
+
+
 def ours_with_file(directory: pathlib.Path) -> wsgi.WSGIApplication:
     return healthcheck.Healthcheck(bare_app, {
         'backends': 'database, disable_by_file', **_file(directory),
@@ -73,6 +79,7 @@ def oslo_filter(directory: pathlib.Path) -> wsgi.WSGIApplication:
 MAKERS: dict[str, Maker] = {
     'bare': bare, 'ours': ours, 'ours_shared': ours_shared,
     'ours_with_file': ours_with_file,
+    'ours_without_evidence': ours_without_evidence,
     'oslo': oslo, 'oslo_filter': oslo_filter}
 
 

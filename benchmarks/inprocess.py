@@ -43,6 +43,7 @@ OURS_SHARED = Case('… with a shared prober', 'ours_shared')
 OURS_WITH_FILE = Case('… and ``disable_by_file``', 'ours_with_file')
 OSLO = Case('oslo.middleware, text, ``disable_by_file``', 'oslo')
 PASSED_ON = Case('Passed on by this project\'s filter', 'ours', API)
+PASSED_ON_UNHEARD = Case('… without evidence', 'ours_without_evidence', API)
 
 CASES = (
     BARE, OURS, OURS_SHARED, OURS_WITH_FILE,
@@ -52,7 +53,7 @@ CASES = (
     OSLO,
     Case('oslo.middleware, JSON', 'oslo', accept='application/json'),
     Case('oslo.middleware, HEAD', 'oslo', method='HEAD'),
-    PASSED_ON,
+    PASSED_ON, PASSED_ON_UNHEARD,
     Case('Passed on by a filter of oslo.middleware\'s kind (webob)',
          'oslo_filter', API))
 

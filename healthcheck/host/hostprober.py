@@ -78,7 +78,7 @@ class HostProber(prober.Prober):
         self._leading = self._probing = False
         self._trouble: sharing.Unusable | None = None
         self._said = ''
-        self._looked_at = -math.inf
+        self._looked_at = self._beat_at = -math.inf
         # By then a live prober has its first report.
         self._patient_until = self._clock() + policy.detection
         self._told: report.Report | None = None
@@ -160,13 +160,16 @@ class HostProber(prober.Prober):
             self._evidence.attach()
 
     def _goes_on_leading(self) -> bool:
-        self.alive_at = self._clock()
+        now = self.alive_at = self._clock()
         if self._stopping.is_set() or self._trouble is not None:
             return False
         try:
-            if not self._sharing.beat():
-                return False
-            self._share_evidence()
+            # The scheduler looks at traffic more often than that.
+            if not self._beat_at <= now < self._beat_at + self._tick / 2:
+                if not self._sharing.beat():
+                    return False
+                self._beat_at = now
+                self._share_evidence()
             if self._sharing.asked():
                 self._scheduler.refresh()
         except sharing.Unusable as exc:
