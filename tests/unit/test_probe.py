@@ -45,6 +45,9 @@ def run(tmp_path, plugin, monkeypatch, capsys):
     plugin(hostile='tests.unit.stubs:Hostile',
            hanging='tests.unit.stubs:Hanging',
            scripted='tests.unit.stubs:Scripted')
+    # Other tests leave these as they had them.
+    monkeypatch.setattr(stubs.Scripted, 'results', [])
+    stubs.Hanging.release.clear()
     monkeypatch.setattr(scheduler, '_GRACE', 0.05)
     monkeypatch.setattr(rounds, 'SHARED_FOR', 0.0)
     root = logging.getLogger()
