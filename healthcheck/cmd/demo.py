@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
+from collections.abc import Iterator
 from collections.abc import Mapping
 from collections.abc import Sequence
 import contextlib
@@ -14,7 +15,6 @@ import os
 import pathlib
 import shlex
 import shutil
-import sqlite3
 import sys
 import tempfile
 from typing import Any, TYPE_CHECKING
@@ -25,7 +25,9 @@ from oslo_log import log as logging
 from paste import deploy
 
 from healthcheck.answers import page
+from healthcheck.cmd import demo_cloud
 from healthcheck.config import opts
+from healthcheck.config import projects
 from healthcheck.config import views
 from healthcheck import exceptions
 from healthcheck.plugins import base
@@ -40,9 +42,11 @@ examples:
   healthcheck-demo --port 8081 --config-file /etc/nova/nova.conf
 '''
 
-DATABASE = 'demo.db'
 PASTE_FILE = 'etc/healthcheck/api-paste.ini'
-BACKENDS = ['database', 'message_queue']
+WORKERS = 3
+
+# Whoever is at this host may see the status page.
+_LOOPBACK = ['127.0.0.0/8', '::1']
 
 # Log levels: only the health check's own lines matter here.
 _DEMO_CONF = '''\
@@ -51,13 +55,19 @@ transport_url = kombu+memory://
 default_log_levels = kombu=ERROR, oslo.messaging=ERROR, oslo_service=WARNING
 
 [database]
-connection = sqlite:///{database}
+connection = sqlite:///{directory}/{database}
+
+[api_database]
+connection = sqlite:///{directory}/{api_database}
 
 [healthcheck]
+backends = database, message_queue, cells, services
+services_of = nova
 interval = 2
 retry_interval = 1
-timeout = 1
+timeout = 1.5
 ttl = 10
+slow_threshold = 0.25
 '''
 
 
@@ -70,24 +80,33 @@ def app_factory(global_conf: Mapping[str, Any] | None,
 
 def main(argv: Sequence[str] | None = None) -> None:
     args = _parse(argv)
-    owner = os.getpid()
     temporary = None
-    if not args.config_file and not args.state_dir:
+    if not args.state_dir:
         temporary = args.state_dir = tempfile.mkdtemp(prefix='healthcheck-')
-    try:
-        if not args.config_file:
-            args.config_file = [_make_state(pathlib.Path(args.state_dir))]
-        _configure(args.config_file)
-        app = deploy.loadapp(f'config:{os.path.abspath(args.paste_file)}')
+    directory = pathlib.Path(args.state_dir).resolve()
+    with contextlib.ExitStack() as ends:
+        if temporary:
+            ends.callback(_only_here(shutil.rmtree), temporary,
+                          ignore_errors=True)
+        try:
+            own = not args.config_file
+            if own:
+                args.config_file = [_make_state(directory)]
+            _configure(args.config_file, directory)
+            app = deploy.loadapp(f'config:{os.path.abspath(args.paste_file)}')
+        except (cfg.Error, exceptions.ConfigError) as exc:
+            sys.exit(f'healthcheck-demo: {exc}')
         policy = getattr(app, 'policy', None) or base.policy_of(
             views.View(cfg.CONF, {}).settings)
-        _serve(app, args, lambda address: _explain(args, address, policy))
-    except (cfg.Error, exceptions.ConfigError) as exc:
-        sys.exit(f'healthcheck-demo: {exc}')
-    finally:
-        # gunicorn's workers are forks, which also end here.
-        if temporary and os.getpid() == owner:
-            shutil.rmtree(temporary, ignore_errors=True)
+
+        def ready(address: Any) -> None:
+            root = _root_of(address)
+            if own:
+                cloud = _start_cloud(directory, root)
+                ends.callback(_only_here(_end), *cloud)
+            print('\n'.join(_explain(root, policy, directory if own
+                                     else None)), flush=True)
+        _serve(app, args, ready)
 
 
 def main_parser() -> argparse.ArgumentParser:
@@ -100,14 +119,15 @@ def main_parser() -> argparse.ArgumentParser:
                         help='0 for a free one (default: %(default)s)')
     parser.add_argument('--config-file', action='append', metavar='FILE',
                         help="a real service's configuration, such as "
-                        'nova.conf; its database and message queue are '
-                        'probed. Can be repeated. (default: a SQLite file '
-                        'and a message queue in memory)')
+                        'nova.conf; its backends are probed. Can be '
+                        'repeated. (default: a Nova of SQLite files with '
+                        'three cells, and a message queue in memory)')
     parser.add_argument('--paste-file', metavar='FILE',
                         help=f'(default: the {PASTE_FILE} of this package)')
     parser.add_argument('--state-dir', metavar='DIRECTORY',
-                        help='where to keep the SQLite file (default: a '
-                        'temporary directory, removed at the end)')
+                        help='where to keep the SQLite files and what the '
+                        'workers share (default: a temporary directory, '
+                        'removed at the end)')
     return parser
 
 
@@ -135,26 +155,28 @@ def _shipped_paste_file() -> str | None:
 
 
 def _make_state(directory: pathlib.Path) -> str:
-    """Make the database, if need be, and the configuration that names it."""
+    """Make what databases are missing, and the file that names them."""
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    database = directory.resolve() / DATABASE
-    with contextlib.closing(sqlite3.connect(database)) as connection:
-        connection.execute('CREATE TABLE IF NOT EXISTS demo (id INTEGER)')
+    demo_cloud.make(directory)
     conf = directory / 'demo.conf'
     conf.write_text(_DEMO_CONF.format(
         # In oslo.config, $ refers to another option.
-        database=str(database).replace('$', '$$')))
+        directory=str(directory).replace('$', '$$'),
+        database=demo_cloud.DATABASE, api_database=demo_cloud.API_DATABASE))
     return str(conf)
 
 
-def _configure(files: Sequence[str]) -> None:
+def _configure(files: Sequence[str], directory: pathlib.Path) -> None:
     """Set up oslo.config and oslo.log the way a service does."""
     # oslo.messaging imports oslo.service, whose default is still eventlet;
     # nothing here runs under it.
     warnings.filterwarnings('ignore', r'\s*Eventlet is deprecated')
     conf = cfg.CONF
     logging.register_options(conf)
-    conf([], project='healthcheck-demo', default_config_files=list(files))
+    conf([], default_config_files=list(files), default_config_dirs=[])
+    project = projects.guess(conf, files)
+    conf([], project=project, default_config_files=list(files),
+         default_config_dirs=[])
     # With a real service's file, the demo must not write to its log.
     for name in ('log_config_append', 'log_dir', 'log_file'):
         conf.set_override(name, None)
@@ -162,7 +184,12 @@ def _configure(files: Sequence[str]) -> None:
         conf.set_override(name, False)
     logging.setup(conf, 'healthcheck-demo')
     conf.register_opts(opts.all_opts(), group=opts.GROUP)
-    conf.set_default('backends', BACKENDS, group=opts.GROUP)
+    for name, value in (
+            ('backends', projects.backends_of(conf, project)),
+            ('detail_source_ranges', _LOOPBACK),
+            # The service's own workers are not to share its prober.
+            ('state_path', str(directory))):
+        conf.set_default(name, value, group=opts.GROUP)
 
 
 def _serve(app: wsgi.WSGIApplication, args: argparse.Namespace,
@@ -175,7 +202,7 @@ def _serve(app: wsgi.WSGIApplication, args: argparse.Namespace,
     host = f'[{args.bind}]' if ':' in args.bind else args.bind
     settings = {
         'bind': f'{host}:{args.port}', 'worker_class': 'gthread',
-        'workers': 2, 'threads': 4, 'loglevel': 'warning',
+        'workers': WORKERS, 'threads': 4, 'loglevel': 'warning',
         'graceful_timeout': 2, 'control_socket_disable': True,
         'when_ready': lambda server: ready(
             server.LISTENERS[0].sock.getsockname())}
@@ -192,26 +219,91 @@ def _serve(app: wsgi.WSGIApplication, args: argparse.Namespace,
     Server().run()
 
 
-def _explain(args: argparse.Namespace, address: Any,
-             policy: policy_module.Policy) -> None:
+def _root_of(address: Any) -> str:
+    """The URL of where the server listens."""
     host = f'[{address[0]}]' if ':' in address[0] else address[0]
-    root = f'http://{host}:{address[1]}'
+    return f'http://{host}:{address[1]}'
+
+
+def _only_here(act: Callable[..., object]) -> Callable[..., None]:
+    """In this process alone: gunicorn's workers are forks, and end, too."""
+    owner = os.getpid()
+
+    def guarded(*args: Any, **kwargs: Any) -> None:
+        if os.getpid() == owner:
+            act(*args, **kwargs)
+    return guarded
+
+
+def _start_cloud(directory: pathlib.Path, root: str) -> tuple[int, int]:
+    """Start what runs in the cells, and a balancer that polls.
+
+    It ends when its standard input does, so it cannot outlive us. Not with
+    ``subprocess``, whose object would be finalised in each fork, too.
+
+    :return: its process, and the descriptor that it waits for
+    """
+    url = root + views.View(cfg.CONF, {}).settings.path
+    read, write = os.pipe()
+    process = os.posix_spawn(
+        sys.executable, [sys.executable, '-m', demo_cloud.__name__,
+                         str(directory), url],
+        os.environ, file_actions=[(os.POSIX_SPAWN_DUP2, read, 0)],
+        setpgroup=0)  # Ctrl-C is for us alone
+    os.close(read)
+    return process, write
+
+
+def _end(process: int, descriptor: int) -> None:
+    os.close(descriptor)
+    with contextlib.suppress(ChildProcessError):  # gunicorn was faster
+        os.waitpid(process, 0)
+
+
+def _explain(root: str, policy: policy_module.Policy,
+             directory: pathlib.Path | None) -> Iterator[str]:
+    """What to look at and what to break.
+
+    :param directory: where the databases of our own cloud are; None with a
+        real service's
+    """
     settings = views.View(cfg.CONF, {}).settings
     url = root + settings.path
     bound = f'{policy.detection:.1f} s'
-    lines = ['', 'Try:', f'  curl -i {url}',
-             f"  curl -H 'Accept: application/health+json' {url}",
-             *(f'  curl -i {url}/{name}' for name in settings.backends[:1]),
-             f'  curl -i {url}/live', f'  curl -I {url}', f'  curl {root}/',
-             '']
-    if args.state_dir:
-        path = pathlib.Path(args.state_dir).resolve() / DATABASE
-        here = shlex.quote(str(path))
-        away = shlex.quote(f'{path}.away')
-        lines += [f'Break the database: the status follows within {bound}.',
-                  f'  mv {here} {away}', 'Repair it:', f'  mv {away} {here}']
+    yield from ('', 'Open in a browser:', f'  {url}/detail', '',
+                'Or ask as a balancer and an operator do:',
+                f'  curl -i {url}',
+                f"  curl -H 'Accept: application/health+json' {url}",
+                *(f'  curl -i {url}/{name}'
+                  for name in settings.backends[:1]),
+                f'  curl -i {url}/live', f'  curl -I {url}',
+                f"  curl -H 'Accept: text/plain' {url}/detail",
+                f'  curl {root}/', '')
+    if directory is None:
+        yield from ('Stop a backend of the service: the status follows '
+                    f'within {bound}.',
+                    'Probing starts with the first request.')
     else:
-        lines += ['Stop the database or the message queue: the status '
-                  f'follows within {bound}.']
-    lines += ['', 'Probing starts with the first request. Ctrl-C ends it.', '']
-    print('\n'.join(lines), flush=True)
+        yield from _explain_cloud(directory, bound)
+    yield from ('', f'{WORKERS} workers share one prober. Ctrl-C ends it.',
+                '')
+
+
+def _explain_cloud(directory: pathlib.Path, bound: str) -> Iterator[str]:
+    yield (f'Watch. Every {demo_cloud.MINUTE:.0f} s from now, the node warns '
+           'and stays in (200):')
+    for fault in demo_cloud.FAULTS:
+        yield (f'  {fault.begins:.0f} s to {fault.ends:.0f} s: {fault.cell} '
+               f'{fault.what}')
+    breaks = (
+        ('Break the database: the status follows within '
+         f'{bound}. The node is out (503).', demo_cloud.DATABASE),
+        (f'Break a cell: within {bound}, the node warns and stays in (200).',
+         demo_cloud.database_of(demo_cloud.CELLS[0])))
+    for what, name in breaks:
+        away, back = demo_cloud.moves(directory / name)
+        yield from ('', what, f'  {away}', 'Repair it:', f'  {back}')
+    share = f'--state-path {shlex.quote(str(directory))}'
+    yield from ('', 'Drain the node: 503 at once.',
+                f'  healthcheck drain {share} --reason demo', 'End that:',
+                f'  healthcheck resume {share}')

@@ -9,6 +9,7 @@ import contextlib
 import os
 import pathlib
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -18,11 +19,14 @@ import pytest
 import requests
 
 from healthcheck.cmd import demo
+from healthcheck.cmd import demo_cloud
 from tests.functional import servers
 
 # What polling, two busy processors and a swap of the pages may add to the
 # promised bound.
 ALLOWANCE = 5.0
+
+BIN = pathlib.Path(sys.executable).parent
 
 # Short intervals, where the embedded ones are not what is looked at.
 HEALTHCHECK = '''
@@ -39,7 +43,7 @@ class Demo:
 
     def __init__(self, directory: pathlib.Path, *arguments: str) -> None:
         self.log = directory / 'demo.log'
-        program = pathlib.Path(sys.executable).with_name('healthcheck-demo')
+        program = BIN / 'healthcheck-demo'
         with self.log.open('wb') as log:
             # A group of its own, as a terminal gives it: Ctrl-C goes to the
             # workers too.
@@ -75,7 +79,7 @@ class Demo:
         return float(found[1])
 
     def moves(self) -> list[list[str]]:
-        """The two commands that break and repair the database."""
+        """The commands that break and repair: a database, then a cell."""
         return [line.split() for line in self.output.splitlines()
                 if line.startswith('  mv ')]
 
@@ -117,7 +121,7 @@ class Demo:
     def _ready_or_dead(self) -> bool:
         if self.process.poll() is not None:
             raise servers.ServerError('the demo ended by itself')
-        return 'Ctrl-C' in self.output
+        return 'Ctrl-C ends it' in self.output
 
 
 @pytest.fixture
@@ -127,14 +131,15 @@ def embedded(tmp_path: pathlib.Path) -> Iterator[Demo]:
 
 
 def test_follows_the_database_as_printed(embedded: Demo) -> None:
-    assert embedded.bound == pytest.approx(5.2)
+    assert embedded.bound == pytest.approx(6.2)
     embedded.wait_for(200)
-    assert requests.get(embedded.urls[0], timeout=10).text == 'OK\nOK'
-    break_it, repair_it = embedded.moves()
+    assert not re.sub(r'OK( \(\w+: SOME CELLS \w+\))?\n?', '', requests.get(
+        embedded.urls[0], timeout=10).text)
+    break_it, repair_it, *_ = embedded.moves()
     subprocess.run(break_it, check=True)
     embedded.wait_for(503)
     answer = requests.get(embedded.urls[0], timeout=10).text
-    assert answer == 'DATABASE: NO SUCH DATABASE\nOK'
+    assert answer.startswith('DATABASE: NO SUCH DATABASE\nOK')
     subprocess.run(repair_it, check=True)
     embedded.wait_for(200)
     # The change was seen on the terminal.
@@ -142,15 +147,57 @@ def test_follows_the_database_as_printed(embedded: Demo) -> None:
                      r'database: fail -> pass: OK', embedded.output)
 
 
+def test_there_is_something_to_see(embedded: Demo) -> None:
+    page = re.search(r'Open in a browser:\n  (http://\S+)', embedded.output)
+    assert page
+
+    def shown(accept: str) -> requests.Response:
+        return requests.get(page[1], headers={'Accept': accept}, timeout=10)
+
+    def reasons() -> set[str]:
+        return {part['reason'] for check in shown('application/json').json()
+                ['checks'] for part in check['components']}
+    embedded.wait_for(200)
+    looks = shown('text/html')
+    assert looks.status_code == 200
+    assert '<title>' in looks.text and 'cell3' in looks.text
+    # The faults come by themselves, and a broken cell by hand.
+    for reason in ('DATABASE: SLOW', 'DATABASE: NO SUCH DATABASE'):
+        servers.wait_until(lambda: reason in reasons(), reason,
+                           2 * demo_cloud.MINUTE)
+    assert embedded.statuses() == {200}
+    *_, break_it, repair_it = embedded.moves()
+    subprocess.run(break_it, check=True)
+
+    def is_down() -> bool:
+        return any((part['name'], part['status']) == ('cell1', 'fail')
+                   for check in shown('application/json').json()['checks']
+                   for part in check['components'])
+    servers.wait_until(is_down, 'cell1 is down', embedded.bound + ALLOWANCE)
+    assert embedded.statuses() == {200}
+    subprocess.run(repair_it, check=True)
+    # All workers tell of the same prober.
+    probers = {re.search(r'probed by process (\d+)', shown('text/plain').text)
+               for _ in range(20)}
+    assert len({found and found[1] for found in probers}) == 1
+
+
 def test_every_printed_command_works(embedded: Demo) -> None:
     embedded.wait_for(200)
     commands = re.findall(r'^  (curl .*)$', embedded.output, re.M)
-    assert len(commands) == 6
+    assert len(commands) == 7
     for command in commands:
         done = subprocess.run(f'{command} --fail --silent --show-error',
                               shell=True, stdout=subprocess.PIPE, text=True)
         assert done.returncode == 0, command
         assert done.stdout, command
+    drain, resume = (
+        f'{shlex.quote(str(BIN))}/{line}' for line in re.findall(
+            r'^  (healthcheck .*)$', embedded.output, re.M))
+    subprocess.run(drain, shell=True, check=True)
+    assert embedded.statuses() == {503}
+    subprocess.run(resume, shell=True, check=True)
+    assert embedded.statuses() == {200}
 
 
 def test_ctrl_c_leaves_nothing_behind(embedded: Demo) -> None:
@@ -170,6 +217,50 @@ def test_state_directory_is_kept(tmp_path: pathlib.Path) -> None:
         running.wait_for(200)
         assert running.interrupt() == 0
     assert (state / 'demo.db').exists()
+
+
+def test_it_leaves_no_process_behind_when_killed(tmp_path) -> None:
+    state = tmp_path / 'state'
+
+    def there() -> bool:
+        return any(str(state).encode() in path.read_bytes()
+                   for path in pathlib.Path('/proc').glob('[0-9]*/cmdline')
+                   if path.exists())
+    with Demo(tmp_path, '--state-dir', str(state)) as running:
+        running.wait_for(200)
+        assert there()
+        os.kill(running.process.pid, signal.SIGKILL)
+        servers.wait_until(lambda: not there(), 'all are gone', 20)
+
+
+def _nova(directory: pathlib.Path, more: str = '') -> pathlib.Path:
+    """A nova.conf as Nova has it: nothing in it is ours."""
+    demo_cloud.make(directory)
+    conf = directory / 'nova.conf'
+    conf.write_text(
+        '[DEFAULT]\ntransport_url = kombu+memory://\nlog_dir = /nowhere\n'
+        'state_path = /var/lib/nova\n'
+        f'[database]\nconnection = sqlite:///{directory}/nova_cell0.db\n'
+        '[oslo_concurrency]\nlock_path = $state_path/tmp\n' + more)
+    return conf
+
+
+def test_nova_conf_alone_is_enough(tmp_path: pathlib.Path) -> None:
+    conf = _nova(tmp_path, '[api_database]\nconnection = '
+                 f'sqlite:///{tmp_path}/{demo_cloud.API_DATABASE}\n')
+    with Demo(tmp_path, '--config-file', str(conf)) as running:
+        servers.wait_until(lambda: running.statuses() == {200}, '200', 40)
+        page = requests.get(f'{running.urls[0]}/detail', timeout=10).json()
+        assert [check['name'] for check in page['checks']] == [
+            'cells', 'services', 'message_queue']
+        assert running.interrupt() == 0
+
+
+def test_a_missing_option_is_asked_for(tmp_path: pathlib.Path) -> None:
+    with pytest.raises(servers.ServerError) as caught:
+        Demo(tmp_path, '--config-file', str(_nova(tmp_path)))
+    assert 'set [api_database]connection of the service' in str(caught.value)
+    assert 'Traceback' not in str(caught.value)
 
 
 def test_a_configuration_error_is_readable(tmp_path: pathlib.Path) -> None:
