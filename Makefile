@@ -8,6 +8,7 @@
 # make benchmark  measure the cost of a health check under load; what cells
 #                 cost beside another revision (AGAINST)
 # make docs       build the documentation
+# make pictures   take those of the status page again, in Chromium
 #
 # ARGS goes to the program that is run: make unit ARGS='-k cache'
 
@@ -33,8 +34,8 @@ pins = $(if $(PINNED),$(1))
 
 .DELETE_ON_ERROR:
 .PHONY: demo check test lint style types notes unit oldest functional soak \
-        benchmark docs clean test-packages benchmark-packages environments \
-        newest-environments newest constraints
+        benchmark docs pictures clean test-packages benchmark-packages \
+        environments newest-environments newest constraints
 
 # Some jobs at the same time, two for two processors. What one of them says
 # comes at its end, in one piece.
@@ -93,6 +94,9 @@ benchmark: benchmark-packages $(VENV)/test-installed
 
 docs: $(VENV)/docs-installed
 	$(BIN)/sphinx-build -W --keep-going -b html doc/source doc/build/html
+
+pictures: $(VENV)/test-installed
+	$(BIN)/python -m doc.pictures
 
 clean:
 	rm -rf $(VENV) $(VENV)-oldest $(VENV)-nova \

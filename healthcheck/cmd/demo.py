@@ -61,7 +61,7 @@ connection = sqlite:///{directory}/{database}
 connection = sqlite:///{directory}/{api_database}
 
 [healthcheck]
-backends = database, message_queue, cells, services
+backends = cells, services, database, message_queue
 services_of = nova
 interval = 2
 retry_interval = 1

@@ -105,6 +105,14 @@ def test_commands_can_be_typed(path):
         module.main_parser().parse_args(arguments)
 
 
+def test_pictures_are_shown_and_small():
+    shown = {(path.parent / name).resolve()
+             for path in (ROOT / 'README.rst', *DOCS.glob('*.rst'))
+             for name in re.findall(r'image:: (\S+)', _read(path))}
+    assert shown == set((DOCS / 'images').iterdir())
+    assert all(path.stat().st_size < 150_000 for path in shown)
+
+
 def test_faults_of_cells_are_complete():
     """Those that anybody sees, and those that admins see of a cell."""
     table = _read(DOCS / 'cells.rst').split('What a fault looks like')[1]
