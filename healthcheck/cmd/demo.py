@@ -303,7 +303,9 @@ def _explain_cloud(directory: pathlib.Path, bound: str) -> Iterator[str]:
     for what, name in breaks:
         away, back = demo_cloud.moves(directory / name)
         yield from ('', what, f'  {away}', 'Repair it:', f'  {back}')
+    program = 'healthcheck' if shutil.which('healthcheck') else shlex.quote(
+        str(pathlib.Path(sys.executable).with_name('healthcheck')))
     share = f'--state-path {shlex.quote(str(directory))}'
     yield from ('', 'Drain the node: 503 at once.',
-                f'  healthcheck drain {share} --reason demo', 'End that:',
-                f'  healthcheck resume {share}')
+                f'  {program} drain {share} --reason demo', 'End that:',
+                f'  {program} resume {share}')

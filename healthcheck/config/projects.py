@@ -62,7 +62,7 @@ def backends_of(conf: Any, project: str | None) -> list[str]:
 
 
 def _named(texts: Iterable[str]) -> str | None:
-    """The first service that is a word of one of the texts."""
+    """The first service that one of the texts begins with, as a word."""
     return next((word for text in texts
-                 for word in re.split('[^a-z]+', text.lower())
-                 if word in PROJECTS), None)
+                 if (word := re.split('[^a-z]', text.lower())[0])
+                 in PROJECTS), None)

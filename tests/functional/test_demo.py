@@ -9,7 +9,6 @@ import contextlib
 import os
 import pathlib
 import re
-import shlex
 import signal
 import subprocess
 import sys
@@ -191,9 +190,8 @@ def test_every_printed_command_works(embedded: Demo) -> None:
                               shell=True, stdout=subprocess.PIPE, text=True)
         assert done.returncode == 0, command
         assert done.stdout, command
-    drain, resume = (
-        f'{shlex.quote(str(BIN))}/{line}' for line in re.findall(
-            r'^  (healthcheck .*)$', embedded.output, re.M))
+    drain, resume = re.findall(r'^  (\S*healthcheck (?:drain|resume) .*)$',
+                               embedded.output, re.M)
     subprocess.run(drain, shell=True, check=True)
     assert embedded.statuses() == {503}
     subprocess.run(resume, shell=True, check=True)

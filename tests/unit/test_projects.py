@@ -23,6 +23,7 @@ API = '[api_database]\nconnection = mysql://there\n'
     ('nova.conf', '', 'nova'), ('nova-api.conf', '', 'nova'),
     ('etc/cinder_api.conf', '', 'cinder'), ('Glance.conf', '', 'glance'),
     ('service.conf', '', None), ('innova.conf', '', None),
+    ('novata.conf', '', None), ('my-nova/service.conf', '', None),
     ('service.conf', API, 'nova'),
     # What a file says of itself counts more than where it lies.
     ('cinder/service.conf', API, 'nova'),
