@@ -23,6 +23,10 @@ from healthcheck.targets import connected
 from healthcheck.targets import dialects
 from healthcheck.targets import failures
 
+_EXTRAS = {'MySQLdb': 'mysqlclient', 'psycopg': 'postgresql3',
+           'psycopg2': 'postgresql', 'pymysql': 'mysql'}
+"""The extra of this package that brings a driver, by the driver's module."""
+
 
 class DatabaseTarget(connected.Connected):
     """Probes a database over one connection of its own.
@@ -68,8 +72,7 @@ class DatabaseTarget(connected.Connected):
                     f'or remove plugin= from the URL)']) from None
             raise exceptions.ConfigError([
                 f'{option} asks for {url.drivername}: {self._redact(exc)} '
-                f'(install the driver, for example with the extra [mysql] '
-                f'or [postgresql] of openstack-healthcheck)']) from None
+                f'({_way_to_install(exc)})']) from None
         if refused is not None:
             # Without its value, which may be secret.
             raise exceptions.ConfigError([
@@ -182,3 +185,11 @@ def _refused(url: engine.URL) -> str:
         except ValueError:
             return name
     return ', '.join(url.query)
+
+
+def _way_to_install(exc: Exception) -> str:
+    # The module, and not the URL: SQLAlchemy 2.1 has another default.
+    extra = _EXTRAS.get(getattr(exc, 'name', None) or '')
+    if extra is None:
+        return 'install the driver'
+    return f"pip install 'openstack-healthcheck[{extra}]'"

@@ -2,6 +2,8 @@
 
 """Where options come from, and what is said when they are wrong."""
 
+import sys
+
 from oslo_config import cfg
 import oslo_middleware
 from oslo_middleware import exceptions as oslo_exceptions
@@ -122,6 +124,21 @@ def test_one_mistake_is_one_line(section, start):
     assert len(found) == 1
     assert found[0].startswith(start)
     assert 'p@ss' not in found[0] and 'pass@' not in found[0]
+
+
+@pytest.mark.parametrize('scheme, module, extra', [
+    ('mysql', 'MySQLdb', 'mysqlclient'),
+    ('mysql+mysqldb', 'MySQLdb', 'mysqlclient'),
+    ('mysql+pymysql', 'pymysql', 'mysql'),
+    ('postgresql+psycopg2', 'psycopg2', 'postgresql'),
+    ('postgresql+psycopg', 'psycopg', 'postgresql3')])
+def test_a_missing_driver_names_its_extra(scheme, module, extra, monkeypatch):
+    monkeypatch.setitem(sys.modules, module, None)
+    found = problems({'backends': 'database',
+                      'database_connection': f'{scheme}://u:secret@h/d'})
+    assert len(found) == 1 and 'secret' not in found[0]
+    assert found[0].endswith(
+        f"(pip install 'openstack-healthcheck[{extra}]')")
 
 
 def test_a_secret_is_not_shown_when_it_is_wrong():
