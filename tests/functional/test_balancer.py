@@ -10,6 +10,7 @@ import socket
 import time
 
 import pytest
+import yaml
 
 from healthcheck.host import drains
 from tests.functional import load
@@ -27,13 +28,29 @@ connection = sqlite:///{database}
 state_path = {state}
 '''
 
+EXAMPLES = pathlib.Path(__file__).parents[2] / 'doc' / 'source' / 'examples'
+KOLLA = ['option httpchk GET /healthcheck', 'http-check expect status 200']
+
+
+def _openstack_ansible() -> list[str]:
+    """As its template writes them, of what the documentation sets."""
+    service = yaml.safe_load((EXAMPLES / 'openstack-ansible.yml').read_text())[
+        'haproxy_nova_api_compute_service_overrides']
+    return ([f'option {line}' for line in service['haproxy_backend_options']]
+            + [f'http-check {line}'
+               for line in service['haproxy_backend_httpcheck_options']])
+
+
 # As they stand in a configuration that the named tool has written.
 CHECKS = {
     # HTTP/1.0, and no Host.
     'haproxy': ['option httpchk OPTIONS /healthcheck'],
-    'kolla-ansible': ['option httpchk GET /healthcheck',
-                      'http-check expect status 200'],
-    'openstack-ansible': [
+    'kolla-ansible': KOLLA,
+    # The role's lines for Nova, and then what the documentation adds.
+    'kolla-ansible, Nova': ['option httpchk GET /',
+                            'http-check expect status 200', *KOLLA],
+    'openstack-ansible': _openstack_ansible(),
+    'openstack-ansible, Glance': [
         'option httpchk',
         'http-check send hdr User-Agent "osa-haproxy-healthcheck" meth HEAD '
         'uri /healthcheck'],

@@ -15,7 +15,6 @@ from oslo_config import cfg
 import oslo_middleware
 from paste import deploy
 import pytest
-import yaml
 
 from healthcheck.answers import holding
 from healthcheck.answers import switches
@@ -199,19 +198,6 @@ def test_service_example(name, conf, door):
     service.project = 'nova'
     app = door(wsgi.below, service)
     assert _get(app, '/healthcheck/live') == (200, 'OK')
-
-
-@pytest.mark.parametrize('name', ['kolla.yml', 'openstack-ansible.yml',
-                                  'kubernetes.yaml'])
-def test_yaml_examples(name):
-    assert isinstance(yaml.safe_load(_read(EXAMPLES / name)), dict)
-
-
-def test_liveness_example_looks_at_no_backend():
-    probes = yaml.safe_load(_read(EXAMPLES / 'kubernetes.yaml'))
-    paths = {name: probe['httpGet']['path'] for name, probe in probes.items()}
-    assert paths == {'livenessProbe': '/healthcheck/live',
-                     'readinessProbe': '/healthcheck'}
 
 
 @pytest.fixture

@@ -1,0 +1,216 @@
+# SPDX-License-Identifier: Apache-2.0
+
+"""What the pages for deployment tools show, run by those that read it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from http import server as http_server
+import pathlib
+import re
+import subprocess
+import sys
+import threading
+
+import pytest
+
+from tests.functional import servers
+from tests.functional.servers import client
+from tests.functional.servers import process
+
+ROOT = pathlib.Path(__file__).parents[2]
+EXAMPLES = ROOT / 'doc' / 'source' / 'examples'
+
+
+class Node:
+    """A service that answers with its name, and a health that a test sets."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.well = True
+        node = self
+
+        class Handler(http_server.BaseHTTPRequestHandler):
+            def do_GET(self) -> None:  # noqa: N802
+                polled = self.path == '/healthcheck'
+                body = b'OK' if polled else node.name.encode()
+                self.send_response(200 if node.well else 503)
+                self.send_header('Content-Length', str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, *args: object) -> None:
+                """Nothing."""
+
+        self._server = http_server.ThreadingHTTPServer(
+            ('127.0.0.1', servers.free_port()), Handler)
+        self.port = self._server.server_port
+        threading.Thread(target=self._server.serve_forever,
+                         kwargs={'poll_interval': 0.05}, daemon=True).start()
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+
+@pytest.fixture
+def nodes() -> Iterator[list[Node]]:
+    made = [Node('one'), Node('two')]
+    yield made
+    for node in made:
+        node.close()
+
+
+class Proxy(process.Server):
+    """A web server with an example of the documentation as it stands.
+
+    :param changes: what is another here, such as addresses and ports
+    """
+
+    example: str
+
+    def __init__(self, **changes: str) -> None:
+        super().__init__()
+        self.changes = changes
+
+    def text(self) -> str:
+        text = (EXAMPLES / self.example).read_text()
+        for there, here in self.changes.items():
+            assert there in text
+            text = text.replace(there, here)
+        return text
+
+    def ready(self) -> bool:
+        try:
+            client.ask(self.port, '/', timeout=5)
+        except OSError:
+            return False
+        return True
+
+
+class Nginx(Proxy):
+    """Its directories are in the test's own one."""
+
+    name = 'nginx'
+    example = 'nginx.conf'
+
+    def prepare(self) -> None:
+        kinds = ('client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi')
+        paths = '\n'.join(f'{kind}_temp_path {self.directory}/{kind};'
+                          for kind in kinds)
+        (self.directory / 'nginx.conf').write_text(
+            f'pid {self.directory}/pid;\nerror_log stderr;\n'
+            f'worker_processes 1;\nevents {{}}\nhttp {{\naccess_log off;\n'
+            f'{paths}\n{self.text()}}}\n')
+
+    def command(self) -> list[str]:
+        program = process.find_binary('nginx', 'nginx')
+        return [program, '-p', str(self.directory), '-e', 'stderr', '-c',
+                str(self.directory / 'nginx.conf'), '-g', 'daemon off;']
+
+
+class NginxNode(Nginx):
+    """Before one service."""
+
+    example = 'nginx-node.conf'
+
+
+class ApacheBalancer(Proxy):
+    """With the modules that the page names."""
+
+    name = 'apache'
+    example = 'apache-balancer.conf'
+
+    def prepare(self) -> None:
+        page = (EXAMPLES.parent / 'deployment' / 'apache.rst').read_text()
+        named = page.partition('modules')[2].partition(':')[0]
+        modules = [name for name in re.findall('``([a-z_]+)``', named)
+                   if name != 'watchdog']  # which Debian compiles in
+        lines = [
+            f'ServerRoot {self.directory}', 'ServerName localhost',
+            f'PidFile {self.directory}/pid',
+            f'ErrorLog {self.directory}/error.log',
+            f'DefaultRuntimeDir {self.directory}',
+            *(f'LoadModule {name}_module /usr/lib/apache2/modules/mod_{name}'
+              '.so' for name in ('mpm_event', 'authz_core', *modules)),
+            self.text()]
+        (self.directory / 'httpd.conf').write_text('\n'.join(lines) + '\n')
+
+    def command(self) -> list[str]:
+        return [process.find_binary('apache2', 'apache2-bin'), '-DFOREGROUND',
+                '-f', str(self.directory / 'httpd.conf')]
+
+
+def before(kind: type[Proxy], nodes: list[Node]) -> Proxy:
+    proxy = kind(**{'192.0.2.11:8774': f'127.0.0.1:{nodes[0].port}',
+                    '192.0.2.12:8774': f'127.0.0.1:{nodes[1].port}'})
+    listens = 'listen ' if kind is Nginx else 'Listen '
+    proxy.changes[f'{listens}8774'] = f'{listens}127.0.0.1:{proxy.port}'
+    if kind is ApacheBalancer:
+        proxy.changes['*:8774'] = f'127.0.0.1:{proxy.port}'
+    else:
+        proxy.changes['fail_timeout=10s'] = 'fail_timeout=1s'
+    return proxy
+
+
+@pytest.mark.parametrize('kind', [Nginx, ApacheBalancer])
+def test_node_leaves_and_returns(kind: type[Proxy], nodes: list[Node],
+                                 ) -> None:
+    def answers() -> set[tuple[int, str]]:
+        given = [client.ask(proxy.port, '/') for _ in range(8)]
+        return {(answer.status, answer.text) for answer in given}
+
+    both = {(200, 'one'), (200, 'two')}
+    with before(kind, nodes) as proxy:
+        servers.wait_until(lambda: answers() == both, 'both')
+        # Nobody else reads how they are.
+        assert client.ask(proxy.port, '/healthcheck').status == 404
+        assert client.ask(proxy.port, '/healthcheck/detail').status == 404
+        nodes[0].well = False
+        servers.wait_until(lambda: answers() == {(200, 'two')}, 'one is out')
+        nodes[0].well = True
+        servers.wait_until(lambda: answers() == both, 'one is back')
+
+
+@pytest.mark.parametrize(('allowed', 'status'), [
+    ('127.0.0.1', 200), ('192.0.2.1', 403)])
+def test_nginx_passes_polls_of_the_balancer_alone(
+        allowed: str, status: int, nodes: list[Node]) -> None:
+    proxy = NginxNode(**{'allow 192.0.2.1': f'allow {allowed}',
+                         '127.0.0.1:8774': f'127.0.0.1:{nodes[0].port}'})
+    proxy.changes['listen 8775'] = f'listen 127.0.0.1:{proxy.port}'
+    with proxy:
+        assert client.ask(proxy.port).status == status
+        assert client.ask(proxy.port, '/healthcheck/detail').status == 404
+
+
+@pytest.mark.parametrize('names', [
+    ['service.unit'], ['service.unit', 'drain.service'],
+    ['healthcheck-agent@.service']], ids=str)
+def test_units(names: list[str], tmp_path: pathlib.Path) -> None:
+    """With programs that exist, and nothing else changed."""
+    unit, *drop_ins = names
+    source = (EXAMPLES / unit if (EXAMPLES / unit).exists()
+              else ROOT / 'etc' / 'systemd' / unit)
+    bin_ = pathlib.Path(sys.executable).parent
+    name = 'healthcheck-agent@nova.service' if '@' in unit else 'nova.service'
+
+    def adapt(path: pathlib.Path) -> str:
+        text = path.read_text()
+        for program in ('healthcheck-agent', 'healthcheck', 'uwsgi'):
+            text = text.replace(f'/usr/bin/{program} ', f'{bin_}/{program} ')
+        return text
+    (tmp_path / name).write_text(adapt(source))
+    for drop_in in drop_ins:
+        (tmp_path / f'{name}.d').mkdir()
+        (tmp_path / f'{name}.d' / 'drain.conf').write_text(
+            adapt(EXAMPLES / drop_in))
+    found = process.find_binary('systemd-analyze', 'systemd')
+    done = subprocess.run(
+        [found, 'verify', '--man=no', str(tmp_path / name)],
+        check=False, text=True, stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT)
+    # It also reads the units of this machine.
+    assert [line for line in done.stdout.splitlines()
+            if str(tmp_path) in line or name in line] == []
+    assert done.returncode == 0, done.stdout
