@@ -184,6 +184,22 @@ def test_nginx_passes_polls_of_the_balancer_alone(
         assert client.ask(proxy.port, '/healthcheck/detail').status == 404
 
 
+@pytest.mark.parametrize('example', ['haproxy.cfg', 'haproxy-agent.cfg'])
+def test_haproxy_warns_of_nothing(example: str, tmp_path: pathlib.Path,
+                                  ) -> None:
+    (tmp_path / 'haproxy.cfg').write_text(
+        'defaults\n  timeout connect 1s\n  timeout client 5s\n'
+        '  timeout server 5s\nfrontend front\n  mode http\n'
+        '  bind 127.0.0.1:8774\n  default_backend nova_api\n'
+        + (EXAMPLES / example).read_text())
+    done = subprocess.run(
+        [process.find_binary('haproxy', 'haproxy'), '-c', '-f',
+         str(tmp_path / 'haproxy.cfg')], check=False, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    assert (done.returncode, done.stdout) == (
+        0, 'Configuration file is valid\n')
+
+
 @pytest.mark.parametrize('names', [
     ['service.unit'], ['service.unit', 'drain.service'],
     ['healthcheck-agent@.service']], ids=str)

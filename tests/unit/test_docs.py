@@ -8,9 +8,13 @@ import csv
 import importlib
 import pathlib
 import re
+import runpy
 import shlex
 import sys
+import types
 
+from docutils import core
+from docutils import nodes
 from oslo_config import cfg
 import oslo_middleware
 from paste import deploy
@@ -78,6 +82,20 @@ def test_reasons_table_is_complete():
     assert sorted(documented) == sorted(defined)
     assert ':file: ../../healthcheck/reports/reasons.csv' in _read(
         DOCS / 'admin.rst')
+
+
+def test_each_reason_has_an_anchor():
+    conf = runpy.run_path(str(DOCS / 'conf.py'))
+    tree = core.publish_doctree(
+        f'.. csv-table::\n   :header-rows: 1\n   :file: {REASONS}\n',
+        # It does not know Sphinx's roles.
+        settings_overrides={'report_level': 5})
+    app = types.SimpleNamespace(env=types.SimpleNamespace(docname='admin'))
+    conf['_name_reasons'](app, tree)
+    anchors = [name for row in tree.findall(nodes.row) for name in row['ids']]
+    assert sorted(anchors) == sorted(
+        'reason-' + reason.lower().replace(' ', '-')
+        for reason in _reasons(*WITH_REASONS))
 
 
 def test_every_reason_has_advice_in_plain_text():
