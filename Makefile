@@ -5,6 +5,8 @@
 # make constraints  pin the newest releases, for all but make newest
 # make soak       ten minutes of faults at random (SOAK_SECONDS, SOAK_SEED),
 #                 and hostile input (FUZZ_FACTOR, FUZZ_SEED)
+# make services   OpenStack's services from PyPI, each with the health check:
+#                 a quarter of an hour, and the table in the documentation
 # make benchmark  measure the cost of a health check under load; what cells
 #                 cost beside another revision (AGAINST)
 # make docs       build the documentation
@@ -34,7 +36,8 @@ pins = $(if $(PINNED),$(1))
 
 .DELETE_ON_ERROR:
 .PHONY: demo check test lint style types notes unit oldest functional soak \
-        benchmark docs pictures clean test-packages benchmark-packages \
+        services benchmark docs pictures clean test-packages \
+        benchmark-packages \
         environments newest-environments newest constraints
 
 # Some jobs at the same time, two for two processors. What one of them says
@@ -89,6 +92,12 @@ soak: $(VENV)/test-installed
 	    $(BIN)/python -m pytest tests/unit/test_fuzz.py -s
 	$(BIN)/python -m pytest tests/soak -s $(ARGS)
 
+# Needs the right to mount over /etc, for itself alone. A row of the table for
+# each test that was run.
+services: $(VENV)/test-installed $(VENV)-services/installed
+	HEALTHCHECK_SERVICES_VENV=$(VENV)-services \
+	    $(BIN)/python -m pytest tests/services -p no:randomly -rfEs $(ARGS)
+
 benchmark: benchmark-packages $(VENV)/test-installed
 	$(BIN)/python -m benchmarks $(if $(AGAINST),--against $(AGAINST)) $(ARGS)
 
@@ -99,9 +108,9 @@ pictures: $(VENV)/test-installed
 	$(BIN)/python -m doc.pictures
 
 clean:
-	rm -rf $(VENV) $(VENV)-oldest $(VENV)-nova \
-	    $(NEWEST) $(NEWEST)-oldest $(NEWEST)-nova build dist doc/build *.egg-info \
-	    .eggs .hypothesis .mypy_cache .pytest_cache
+	rm -rf $(VENV) $(VENV)-oldest $(VENV)-nova $(VENV)-services \
+	    $(NEWEST) $(NEWEST)-oldest $(NEWEST)-nova $(NEWEST)-services \
+	    build dist doc/build *.egg-info .eggs .hypothesis .mypy_cache .pytest_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The package with what it needs at run time. A stamp is younger than all
@@ -141,6 +150,15 @@ $(VENV)-nova/installed: nova-requirements.txt \
 	$(call install,$(VENV)-nova,nova-constraints.txt) -r nova-requirements.txt
 	touch $@
 
+# All services in one: their requirements agree. So does ours with them, which
+# is what a deployer does.
+$(VENV)-services/installed: services-requirements.txt requirements.txt \
+    setup.cfg $(call pins,services-constraints.txt)
+	$(call environment,$(VENV)-services,services-constraints.txt)
+	$(call install,$(VENV)-services,services-constraints.txt) \
+	    -e . -r services-requirements.txt
+	touch $@
+
 environments: $(VENV)/test-installed $(VENV)/docs-installed \
     $(VENV)-oldest/installed $(VENV)-nova/installed
 
@@ -153,9 +171,12 @@ newest: newest-environments
 	$(MAKE) VENV=$(NEWEST) PINNED= test
 
 constraints: newest-environments
+	rm -rf $(NEWEST)-services
+	$(MAKE) VENV=$(NEWEST) PINNED= $(NEWEST)-services/installed
 	tools/freeze.sh $(NEWEST) constraints.txt
 	tools/freeze.sh $(NEWEST)-oldest oldest-constraints.txt
 	tools/freeze.sh $(NEWEST)-nova nova-constraints.txt
+	tools/freeze.sh $(NEWEST)-services services-constraints.txt
 	tools/system-packages.sh $(NEWEST)/bin/bindep > system-packages.txt
 
 test-packages: $(VENV)/bindep-installed
