@@ -29,6 +29,8 @@ class Keystone(process.Server):
     def __init__(self) -> None:
         super().__init__()
         self.url = f'http://{self.host}:{self.port}/v3'
+        self.database = self.directory / 'db'
+        # Where oslo.middleware, in code, finds it: in the home directory.
         self._config = self.directory / 'keystone.conf'
         self._admin = ''
 
@@ -42,8 +44,10 @@ class Keystone(process.Server):
                     base64.urlsafe_b64encode(os.urandom(32)))
             repositories[name] = f'[{name}]\nkey_repository = {repository}\n'
         self._config.write_text(
-            f'[database]\nconnection = sqlite:///{self.directory}/db\n'
+            f'[database]\nconnection = sqlite:///{self.database}\n'
             + ''.join(repositories.values())
+            + '[healthcheck]\nbackends = database\n'
+            + 'interval = 0.3\nretry_interval = 0.1\nfall = 1\n'
             # So that creating users does not take most of the time.
             + '[identity]\npassword_hash_rounds = 4\n')
         # In a file, as Keystone takes a command line for its own.
