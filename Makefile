@@ -6,7 +6,7 @@
 # make soak       ten minutes of faults at random (SOAK_SECONDS, SOAK_SEED),
 #                 and hostile input (FUZZ_FACTOR, FUZZ_SEED)
 # make services   OpenStack's services from PyPI, each with the health check:
-#                 a quarter of an hour, and the table in the documentation
+#                 20 minutes, and the table in the documentation
 # make benchmark  measure the cost of a health check under load; what cells
 #                 cost beside another revision (AGAINST)
 # make docs       build the documentation

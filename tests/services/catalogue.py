@@ -66,7 +66,6 @@ class Service:
     :param prepare: its commands before the first start
     :param file: its configuration, below ``/etc/<project>``
     :param more: files of its configuration that it needs besides, by name
-    :param asked: a path of its API that answers without a token
     """
 
     title: str
@@ -77,7 +76,6 @@ class Service:
     prepare: Sequence[Sequence[str]]
     ways: Sequence[Way]
     file: str = ''
-    asked: str = '/'
     more: Mapping[str, Sections] = dataclasses.field(default_factory=dict)
 
     @property

@@ -16,7 +16,8 @@ from tests.services import deployed
 TABLE = wsgi.ROOT / 'doc' / 'source' / 'services.csv'
 
 COLUMNS = ['Service', 'Release', 'Mounted', 'At start', 'Database killed',
-           'Database frozen', 'Queue frozen', 'After each']
+           'Database frozen', 'Queue frozen', 'After each',
+           'Started without database']
 
 NOT_SEEN = 'not seen'
 NONE = 'none'  # the service has no queue
@@ -25,13 +26,13 @@ Row = dict[str, str]
 
 
 @contextlib.contextmanager
-def row(service: catalogue.Service, way: catalogue.Way) -> Iterator[Row]:
-    """A row to be filled in; it is written even if the test fails.
+def row(service: catalogue.Service, way: catalogue.Way,
+        *columns: str) -> Iterator[Row]:
+    """What a test is to fill in; it is written even if the test fails.
 
-    The rows of what was not run stay as they are, so one service can be run
-    alone.
+    What was not run stays as it is, so one service can be run alone.
     """
-    seen = dict.fromkeys(COLUMNS[3:], NOT_SEEN)
+    seen = dict.fromkeys(columns, NOT_SEEN)
     try:
         yield seen
     finally:
@@ -49,7 +50,7 @@ def read(path: pathlib.Path = TABLE) -> list[Row]:
 
 def _put(new: Row) -> None:
     rows = {_key(old): old for old in read()}
-    rows[_key(new)] = new
+    rows[_key(new)] = rows.get(_key(new), {}) | new
     order = [(service.title, way.how) for service in catalogue.SERVICES
              for way in service.ways]
     with TABLE.open('w', newline='') as file:
