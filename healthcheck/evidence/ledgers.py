@@ -111,6 +111,11 @@ class Ledgers:
                       'for now: %s', exc)
             self.detach()
 
+    def forget(self) -> None:
+        """Let go of the ledgers of others: each holds a descriptor."""
+        self._known = {'': self._known['']}
+        self._looked_at = -_EVERY
+
     def detach(self) -> None:
         """Remove the file of this process's ledger."""
         descriptor, self._descriptor = self._descriptor, None

@@ -49,6 +49,9 @@ class SharedEvidence(Protocol):
     def attach(self) -> None:
         """Keep it there; to be called from time to time."""
 
+    def forget(self) -> None:
+        """Let go of what other processes see, as this one probes no more."""
+
     def detach(self) -> None:
         """Leave no file behind."""
 
@@ -151,6 +154,8 @@ class HostProber(prober.Prober):
             self._scheduler.run(self._goes_on_leading, self._tick)
         finally:
             self._leading = False
+            if self._evidence is not None:
+                self._evidence.forget()
             self._sharing.resign()
         if self._trouble is not None:
             raise self._trouble

@@ -215,6 +215,10 @@ def configured(path: pathlib.Path, sections: Mapping[str, Mapping[str, Any]],
     """
     lines = []
     own = {**QUICK, 'backends': ','.join(backends), **options}
+    if 'state_path' not in own:
+        # By default all that have the same configuration share a prober, and
+        # so would one test with the next.
+        own.setdefault('sharing', 'process')
     for section, values in {**sections, 'healthcheck': own}.items():
         lines.append(f'[{section}]')
         # oslo.config replaces $name, and $$ is a dollar.

@@ -55,8 +55,9 @@ def test_stopped(crowds: list[Crowd]) -> None:
         assert one.files() == crowd_module.REMAINS
         assert one.generation >= crowd_module.TIMES // len(crowds)
         for pid in one.pids:
-            # A prober has its lock, a probe the end of a pipe or a file.
-            assert descriptors(pid) <= before[pid] + 2
+            # A prober has its lock and the evidence of each other process, a
+            # probe the end of a pipe or a file.
+            assert descriptors(pid) <= before[pid] + 2 + len(one.pids) - 1
 
 
 def test_stopped_while_the_backend_goes_down(crowds: list[Crowd]) -> None:

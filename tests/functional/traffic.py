@@ -28,8 +28,8 @@ import sqlalchemy
 
 import healthcheck
 from healthcheck.evidence import engines
-from healthcheck.evidence import filesystems
 from healthcheck.evidence import observing
+from healthcheck.host import mounts
 from healthcheck.reports import report
 from tests.functional import served
 from tests.functional import servers
@@ -170,7 +170,7 @@ def files(url: str, transport_url: str = '',
 
 def mappable(path: pathlib.Path) -> pathlib.Path:
     """A directory in which evidence is shared; ``path`` if it can be."""
-    if filesystems.kind(str(path)) in filesystems.MAPPABLE:
+    if mounts.is_in_memory(str(path)):
         return path
     memory = pathlib.Path('/dev/shm') / f'{path.name}-{os.getpid()}'
     memory.mkdir(mode=0o700)

@@ -155,6 +155,19 @@ def test_one_that_was_killed_is_heard_no_more(group, start):
     assert files(group) == []
 
 
+def test_who_probes_no_more_holds_nothing_of_others(group, start):
+    other = start()
+    other.order(b'w')
+    _, ledgers = make(group)
+    before = len(os.listdir('/proc/self/fd'))
+    ledgers.look(0.0)
+    ledgers.forget()
+    assert ledgers.seen([MARK]) is evidence.NOTHING
+    assert len(os.listdir('/proc/self/fd')) <= before + 1  # the directory
+    ledgers.look(0.1)
+    assert ledgers.seen([MARK]).calls == 1
+
+
 def test_one_that_is_stopped_is_heard_on(group, start):
     """What it saw was true, and is as old as it is."""
     other = start()
