@@ -66,7 +66,10 @@ def known(probe: Probe, now: float) -> Component:
         status, reason = None, report.STALE
     elif not state.settled:
         status = None
-    return Component('', status, reason, result.detail, state.latency)
+    detail = result.detail
+    if state.evidence is not None:
+        detail = f'{state.evidence.calls:,} calls in place of a probe'
+    return Component('', status, reason, detail, state.latency)
 
 
 class Cell:

@@ -91,6 +91,11 @@ class ProbeState:
         return self._result
 
     @property
+    def evidence(self) -> report.Evidence | None:
+        """What the status rests on, if that is no probe."""
+        return self._evidence
+
+    @property
     def stale_at(self) -> float:
         """When the last verdict becomes stale."""
         return self._judged_at + self.policy.ttl

@@ -103,6 +103,16 @@ class TestCell:
             'cell1', Status.PASS, latency=pytest.approx(0.5),
             since=1e9 + known.now)
 
+    def test_says_what_stood_in_for_a_probe(self, known):
+        known.database(OK)
+        known.queue(OK)
+        probed = known.cell.backends[cell_module.DATABASE].state
+        probed.stood_in(report.Evidence(known.now, 1234), known.now, 1e9)
+        assert known.state.component.detail == (
+            'database: 1,234 calls in place of a probe')
+        known.database(OK)
+        assert known.state.component.detail == ''
+
     @pytest.mark.parametrize('label, prefix', [
         ('DATABASE', 'DATABASE'), ('MESSAGE QUEUE', 'MESSAGE QUEUE')])
     def test_is_down_when_one_is_for_good(self, known, label, prefix):

@@ -94,6 +94,16 @@ def test_text_tells_a_terminal_nothing(found):
     assert all(line.isprintable() for line in text.split('\n'))
 
 
+def test_what_to_check():
+    found = a_document(
+        a_check(status=FAIL, reason='NO SUCH VHOST', label='MESSAGE QUEUE'),
+        a_check('other'), a_check('own', status=FAIL, reason='OF A PLUGIN'))
+    first, second, third = found['checks']
+    assert 'rabbitmqctl list_vhosts' in first['advice']
+    assert second['advice'] == third['advice'] == ''
+    assert 'what to check: The vhost in the URL' in formats.to_text(found)
+
+
 def test_what_stood_in_for_a_probe():
     found = a_document(a_check(
         evidence=report.Evidence(NOW.now - 3, 1234),

@@ -22,6 +22,7 @@ from healthcheck.answers import render
 from healthcheck.config import redact
 from healthcheck.config import views
 from healthcheck.probing import policy as policy_module
+from healthcheck.reports import advice
 from healthcheck.reports import drain
 from healthcheck.reports import history
 from healthcheck.reports import report
@@ -144,6 +145,8 @@ def _check(check: report.CheckReport, verdict: report.Verdict,
         'status': verdict.status.word,
         'reason': verdict.reason,
         'detail': check.detail,
+        'advice': '' if verdict.status is report.Status.PASS
+        else advice.of(verdict.reason),
         'critical': check.critical,
         'stale': verdict.stale,
         'per_worker': check.per_worker,

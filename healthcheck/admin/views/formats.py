@@ -245,6 +245,8 @@ def _about(check: Document) -> Iterator[str]:
     lines = []
     if check['detail']:
         lines.append(f'now: {check["detail"]}')
+    if check['advice']:
+        lines.append(f'what to check: {check["advice"]}')
     if check['traffic']:
         lines.append(f'in place of the last probe: {stand_in(check)}')
     if failure:
