@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import argparse
 import re
+from typing import Any
 
 from healthcheck.cmd import output
 
@@ -20,6 +21,33 @@ def parser(prog: str, description: str | None,
         prog=prog, description=description,
         epilog=f'examples:\n{examples}', allow_abbrev=False,
         formatter_class=argparse.RawDescriptionHelpFormatter)
+
+
+def add_files(to: argparse._ArgumentGroup) -> None:
+    """Add how to find a service's configuration: ``sources``, ``project``."""
+    to.add_argument('--config-file', action=_Source, dest='sources',
+                    default=[], metavar='FILE', help="the service's "
+                    'configuration; can be repeated, in the same order as '
+                    'for the service')
+    to.add_argument('--config-dir', action=_Source, dest='sources',
+                    default=[], metavar='DIRECTORY', help='more files; can '
+                    'be repeated; a later file or directory wins')
+    to.add_argument('--project', metavar='NAME',
+                    help='find the files as oslo.config does, for example '
+                    'those of nova in /etc/nova')
+
+
+class _Source(argparse.Action):
+    """Collects ``--config-file`` and ``--config-dir`` in their order.
+
+    oslo.config gets them in that order; the later one wins.
+    """
+
+    def __call__(self, parser: argparse.ArgumentParser,
+                 namespace: argparse.Namespace, values: Any,
+                 option_string: str | None = None) -> None:
+        namespace.sources = [*namespace.sources,
+                             f'{self.option_strings[0]}={values}']
 
 
 def add_output(to: argparse.ArgumentParser) -> None:

@@ -18,6 +18,7 @@ import shlex
 import sys
 import time
 
+from healthcheck.cmd import arguments
 from healthcheck.config import opts
 from healthcheck.host import ancestors
 from healthcheck.host import drainfile
@@ -30,7 +31,6 @@ _WAIT = 10.0
 """Seconds for balancers to notice: 3 failed polls, 2 s apart, and a margin."""
 
 _EXAMPLES = '''\
-examples:
   All services of this host, for half an hour:
     healthcheck drain --for 30m --reason "new disk, CHG-4711"
     healthcheck resume
@@ -45,7 +45,6 @@ examples:
 '''
 
 _RESUME_EXAMPLES = '''\
-examples:
   All services of this host:
     healthcheck resume
 
@@ -114,7 +113,7 @@ def resume(argv: Sequence[str] | None = None) -> int:
 
 
 def main_parser() -> argparse.ArgumentParser:
-    parser = _parser('drain', f'{__doc__}', _EXAMPLES)
+    parser = arguments.parser(f'{PROG} drain', __doc__, _EXAMPLES)
     parser.add_argument('--for', dest='seconds', type=_seconds,
                         metavar='TIME', help='how long: 90s, 30m, 1h30m, 2d '
                         '(default: until "healthcheck resume")')
@@ -133,35 +132,19 @@ def main_parser() -> argparse.ArgumentParser:
 
 
 def resume_parser() -> argparse.ArgumentParser:
-    parser = _parser('resume', 'End a drain. The checks decide the answer '
-                     'again.', _RESUME_EXAMPLES)
+    parser = arguments.parser(
+        f'{PROG} resume', 'End a drain. The checks decide the answer again.',
+        _RESUME_EXAMPLES)
     parser.add_argument('--by', metavar='NAME',
                         help='only if the drain has this name')
     _add_service(parser)
     return parser
 
 
-def _parser(name: str, description: str,
-            examples: str) -> argparse.ArgumentParser:
-    return argparse.ArgumentParser(
-        prog=f'{PROG} {name}', description=description, epilog=examples,
-        formatter_class=argparse.RawDescriptionHelpFormatter)
-
-
 def _add_service(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group(
         'which service (default: all services of this host)')
-    for name, metavar, what in (
-            ('file', 'FILE', "the service's configuration; can be repeated, "
-             'in the same order as for the service'),
-            ('dir', 'DIRECTORY', 'more files; can be repeated')):
-        group.add_argument(
-            f'--config-{name}', action='append', dest='sources', default=[],
-            # One list of both options, so oslo.config gets them in order.
-            type=f'--config-{name}={{}}'.format, metavar=metavar, help=what)
-    group.add_argument('--project', metavar='NAME',
-                       help='find the files as oslo.config does, for example '
-                       'those of nova in /etc/nova')
+    arguments.add_files(group)
     group.add_argument('--state-path', metavar='DIRECTORY',
                        help='where its workers share, instead of the '
                        'configured [healthcheck]state_path, '

@@ -41,7 +41,7 @@ def shared(door: door_module.Door) -> Shared | None:
     if door.group is None:
         return None
     return Shared(str(sharing.Sharing(door.group).directory.path),
-                  door.group.identity[:32])
+                  door.group.key)
 
 
 def files(door: door_module.Door) -> list[str]:

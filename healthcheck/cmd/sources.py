@@ -16,6 +16,7 @@ from oslo_log import log as logging
 from paste.deploy import loadwsgi
 
 from healthcheck.answers import page
+from healthcheck.cmd import arguments
 from healthcheck.config import redact
 from healthcheck import exceptions
 from healthcheck.serving import door as door_module
@@ -26,31 +27,9 @@ ERRORS = (cfg.Error, exceptions.ConfigError)
 _KINDS = {'filter': loadwsgi.FILTER, 'app': loadwsgi.APP}
 
 
-class _Source(argparse.Action):
-    """Collects ``--config-file`` and ``--config-dir`` in their order.
-
-    oslo.config gets them in that order; the later one wins.
-    """
-
-    def __call__(self, parser: argparse.ArgumentParser,
-                 namespace: argparse.Namespace, values: Any,
-                 option_string: str | None = None) -> None:
-        namespace.sources = [*namespace.sources,
-                             f'{self.option_strings[0]}={values}']
-
-
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     files = parser.add_argument_group('which service')
-    files.add_argument('--config-file', action=_Source, dest='sources',
-                       default=[], metavar='FILE', help="the service's "
-                       'configuration; can be repeated, in the same order as '
-                       'for the service')
-    files.add_argument('--config-dir', action=_Source, dest='sources',
-                       default=[], metavar='DIRECTORY', help='more files; can '
-                       'be repeated; a later file or directory wins')
-    files.add_argument('--project', metavar='NAME',
-                       help='find the files as oslo.config does, for example '
-                       'those of nova in /etc/nova')
+    arguments.add_files(files)
     files.add_argument('--prog', metavar='NAME',
                        help='the program, such as nova-conductor, if it has '
                        'configuration files of its own')

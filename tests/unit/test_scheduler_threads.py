@@ -18,6 +18,7 @@ from healthcheck.reports import report
 from tests.unit import world
 
 PATIENCE = 20
+POOL = 'going'
 
 # So that nothing happens but what a test wants.
 POLICY = policy_module.Policy(interval=600, retry_interval=100, ttl=6000,
@@ -61,7 +62,8 @@ class Going:
         self.reports = queue.Queue()
         self.scheduler = scheduler.Scheduler(
             [check.Single(server.name, server, POLICY)
-             for server in self.servers], POLICY, self.publish, workers=2)
+             for server in self.servers], POLICY, self.publish, workers=2,
+            pool=pool.Pool(2, POOL))
         self.thread = None
         self.published = self.reports.put
 
@@ -90,9 +92,7 @@ class Going:
         """Whether it ends, and those that close connections do."""
         self.thread.join(PATIENCE)
         for one in threading.enumerate():
-            if one.name.startswith('healthcheck-'):
-                while one.ident is None:  # it is being started
-                    time.sleep(0.001)
+            if one.name.startswith(f'{POOL}-'):
                 one.join(PATIENCE)
                 assert not one.is_alive()
         return not self.thread.is_alive()
@@ -116,7 +116,7 @@ def going(monkeypatch):
 def test_nothing_begins_before_it_is_run(going):
     assert not any(server.visits for server in going.servers)
     assert not [one for one in threading.enumerate()
-                if one.name.startswith('healthcheck-')]
+                if one.name.startswith(f'{POOL}-')]
 
 
 def test_ends_and_gives_all_back(going):
@@ -162,7 +162,7 @@ def test_ends_though_a_visit_hangs(going, monkeypatch):
     assert not going.thread.is_alive()
     assert not one.closed  # never during a visit
     hung = [thread for thread in threading.enumerate()
-            if thread.name.startswith('healthcheck-')]
+            if thread.name.startswith(f'{POOL}-')]
     assert all(thread.daemon for thread in hung)
 
 
