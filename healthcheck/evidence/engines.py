@@ -145,20 +145,20 @@ class Engines:
                     context.connection.info.pop(self._key, None)
             if context.engine is None or not request.counts():
                 return  # it pings what was idle, or nobody vouches for it
-            if self._blames_server(context):
+            if self._blames_server(context, context.engine.url):
                 self._ledger.failed(self._slot(context.engine))
         except Exception as exc:  # must not replace the service's own error
             LOG.debug("Could not find the cause of an engine's failure: %s",
                       type(exc).__name__)
 
-    def _blames_server(self, context: engine.ExceptionContext) -> bool:
+    def _blames_server(self, context: engine.ExceptionContext,
+                       url: engine.URL) -> bool:
         """Whether the server or the network can be at fault."""
         if context.is_disconnect or context.connection is None:
             return True
         if isinstance(context.sqlalchemy_exception, _MISTAKES):
             return False
-        url = context.engine.url if context.engine is not None else None
-        return url is not None and dialects.of(url, 1.0).reason(
+        return dialects.of(url, 1.0).reason(
             context.original_exception) not in _UNSUSPICIOUS
 
     def _slot(self, of: sqlalchemy.Engine) -> int:
