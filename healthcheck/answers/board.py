@@ -9,7 +9,6 @@ A request picks one of these pages and never builds one. The exception is
 from __future__ import annotations
 
 from collections.abc import Callable
-from collections.abc import Collection
 from collections.abc import Mapping
 from collections.abc import Sequence
 import dataclasses
@@ -84,14 +83,17 @@ class Pages:
         self.reports = reports
         self.state = state
         self.out = out
-        self._shared: Collection[str] = ()
+        self._last_node: Mapping[str, str] = {}
+        self._held_by_others: Mapping[str, str] = {}
         self._detailed = detailed
         self._time = time
         checks = reports.checks
         self.unknown = checks is None or bool(
             reports.shared and reports.shared.stale(now))
-        self.expires_at = min((c.stale_at for c in checks or ()
-                               if c.stale_at > now), default=math.inf)
+        holds = reports.shared.holds if reports.shared else ()
+        self.expires_at = min((at for at in (
+            *(c.stale_at for c in checks or ()), *(h.until for h in holds))
+            if at > now), default=math.inf)
         if checks is None:
             self.verdicts: list[report.Verdict] = []
             self.held = ''
@@ -107,7 +109,9 @@ class Pages:
             verdicts.update((c.name, c.verdict(now)) for c in checks)
             self.verdicts = [verdicts[name] for name in names]
             if last_stays:
-                self._shared = holding.shared(checks, now)
+                self._last_node = holding.as_last(
+                    holding.shared(checks, now))
+            self._held_by_others = holding.held(reports.shared, now)
             self.ready = self._view([*self.verdicts, *out])
             self.held = self._held()
             self.checks = {v.name: self._alone(v) for v in self.verdicts}
@@ -153,7 +157,7 @@ class Pages:
 
     def _held(self) -> str:
         _, judged = report.judge([*self.verdicts, *self.out])
-        if holding.hold(judged, self._shared, holding.LAST_NODE) is None:
+        if holding.hold(judged, self._last_node) is None:
             return ''
         return '; '.join(one.reason for one in holding.failing(judged))
 
@@ -169,10 +173,10 @@ class Pages:
               notes: Sequence[str] = (),
               last: bool = False) -> render.Rendering:
         status, judged = report.judge(verdicts)
-        if last:
-            held = holding.hold(judged, self._shared, holding.LAST_NODE)
-            if held is not None:
-                status, judged = report.judge(held)
+        held = holding.hold(judged, self._last_node if last
+                            else self._held_by_others)
+        if held is not None:
+            status, judged = report.judge(held)
         return render.Rendering(judged, status, notes=notes,
                                 detailed=self._detailed, time=self._time)
 

@@ -8,7 +8,8 @@ would get a useless 503 from the balancer instead of the service's own error.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Iterable
+from collections.abc import Mapping
 from collections.abc import Sequence
 
 from healthcheck.probing import guard
@@ -39,22 +40,37 @@ def shared(checks: Sequence[report.CheckReport], now: float) -> frozenset[str]:
                      and check.reason not in OWN)
 
 
+def as_last(names: Iterable[str]) -> dict[str, str]:
+    """These checks, each with the note for the last node."""
+    return dict.fromkeys(names, f'; {LAST_NODE}')
+
+
+def held(found: report.Report | None,
+         now: float) -> dict[str, str]:
+    """The checks that may fail because other nodes fail, too: the notes."""
+    if found is None or not found.holds:
+        return {}
+    names = shared(found.checks, now)
+    return {one.name: one.note for one in found.holds
+            if one.name in names and now < one.until}
+
+
 def failing(verdicts: Verdicts) -> list[report.Verdict]:
     """The verdicts that take the node out."""
     return [verdict for verdict in verdicts
             if verdict.weight is report.Status.FAIL]
 
 
-def hold(judged: Verdicts, names: Collection[str],
-         why: str) -> list[report.Verdict] | None:
+def hold(judged: Verdicts,
+         notes: Mapping[str, str]) -> list[report.Verdict] | None:
     """The verdicts of a node that stays in; None if it may not.
 
     :param judged: as :func:`healthcheck.reports.report.judge` returns them
-    :param names: the checks whose failure is shared
-    :param why: a note for each reason, such as LAST_NODE
+    :param notes: the checks that may fail, each with what follows its
+        reason then
     """
     out = failing(judged)
-    if not out or any(verdict.name not in names for verdict in out):
+    if not out or any(verdict.name not in notes for verdict in out):
         return None
-    return [verdict.held(why) if verdict in out else verdict
+    return [verdict.held(notes[verdict.name]) if verdict in out else verdict
             for verdict in judged]

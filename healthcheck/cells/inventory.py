@@ -131,6 +131,12 @@ class Inventory(probe_module.Watchlist):
             sources.policy, target_module.Question(_read))
         self.probes: Sequence[Probe] = [self._api]
 
+    @property
+    def subjects(self) -> Sequence[target_module.Target]:
+        # Who reads the same list looks at the same cells, except for an
+        # interval after a change of the list.
+        return [self._api.target]
+
     def state(self, now: float) -> InventoryState:
         return InventoryState(
             self._rows is not None, cell_module.known(self._api, now),

@@ -7,6 +7,7 @@ from __future__ import annotations
 import abc
 from collections.abc import Callable
 from collections.abc import Sequence
+import hashlib
 import math
 
 from healthcheck.probing import evidence
@@ -47,6 +48,7 @@ class Check(abc.ABC):
         self.per_worker = per_worker
         self._probes: Sequence[probe_module.Probe] = ()
         self._shared = False
+        self._target = ''
 
     def snapshot(self) -> report.CheckReport:
         """The check as published; it must have a verdict."""
@@ -55,13 +57,24 @@ class Check(abc.ABC):
             self._probes = probes
             self._shared = bool(probes) and all(
                 one.target.shared for one in probes)
+            self._target = _digest(self.watchlist) if self._shared else ''
         return self.state.snapshot(self.name, self.label,
                                    per_worker=self.per_worker,
-                                   shared=self._shared)
+                                   shared=self._shared,
+                                   target=self._target)
 
     def restore(self, last: report.CheckReport, now: float) -> None:
         """Continue where another process left off."""
         self.state.restore(last, now)
+
+
+def _digest(watchlist: probe_module.Watchlist) -> str:
+    """Identifies what is looked at, for other nodes; empty if unknown."""
+    places = sorted({one.place for one in watchlist.subjects})
+    if not all(places):
+        return ''
+    return hashlib.blake2b('\n'.join(places).encode(
+        errors='surrogateescape'), digest_size=8).hexdigest()
 
 
 class Single(Check):

@@ -68,6 +68,11 @@ class Watchlist(abc.ABC):
     probes: Sequence[Probe]
     quiet = False
 
+    @property
+    def subjects(self) -> Sequence[target_module.Target]:
+        """The targets that say whether two nodes look at the same."""
+        return [one.target for one in self.probes]
+
     @abc.abstractmethod
     def took(self, probe: Probe, now: float, time: float) -> bool:
         """Note that a probe was judged. This may change the list.

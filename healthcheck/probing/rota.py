@@ -125,11 +125,14 @@ class Rota:
                 watched.hurry(now, cause)
                 self._plan(watched)
 
-    def suspect(self, watched: Watched, now: float) -> None:
-        """Visit a target because of what traffic saw of it; not too often."""
+    def suspect(self, watched: Watched, now: float, cause: str) -> None:
+        """Visit a target early, but not too often.
+
+        :param cause: what others saw of it
+        """
         if watched.visit is None and watched.suspicion.raised(
                 now, self._policy.interval):
-            watched.hurry(now, history.TRAFFIC)
+            watched.hurry(now, cause)
             self._plan(watched)
 
     def find(self, mark: int) -> Iterator[Watched]:

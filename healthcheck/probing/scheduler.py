@@ -72,6 +72,7 @@ class Scheduler:
     :param wall_clock: seconds since the epoch
     :param uniform: the source of jitter
     :param pool: runs visits
+    :ivar suspects: targets to visit early; for its thread alone
     """
 
     def __init__(self, checks: Sequence[check_module.Check],
@@ -100,7 +101,7 @@ class Scheduler:
         self._rota = rota_module.Rota(workers, policy, self._visit,
                                       self._close, clock, wall_clock, uniform,
                                       *([traffic.seen] if traffic else ()))
-        self._suspects = suspects.Suspects(traffic, self._rota, checks)
+        self.suspects = suspects.Suspects(traffic, self._rota, checks)
         # Not SimpleQueue, see pool.Pool.
         self._events: queue.Queue[Callable[[], None]] = queue.Queue()
         self._stopped = False
@@ -194,7 +195,7 @@ class Scheduler:
     def step(self) -> float:
         """Do what is due; return when to call this again."""
         now = self._clock()
-        look_at = self._suspects.look(now)
+        look_at = self.suspects.look(now)
         judged = self._rota.step()
         for probe in judged:
             self._doubt.took(probe.target, probe.state.result)

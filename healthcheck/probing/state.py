@@ -245,7 +245,8 @@ class ProbeState:
 
     def snapshot(self, name: str, label: str = '', *,
                  per_worker: bool = False,
-                 shared: bool = False) -> report.CheckReport:
+                 shared: bool = False,
+                 target: str = '') -> report.CheckReport:
         """The state as a check publishes it; it must have a verdict."""
         assert self._result is not None and self.status is not None
         return report.CheckReport(
@@ -253,7 +254,7 @@ class ProbeState:
             detail=self._result.detail, judged_at=self._judged_at,
             ttl=self.policy.ttl, time=self._time, label=label,
             critical=self.critical, per_worker=per_worker, shared=shared,
-            passes=self._successes, fails=self._failures,
+            target=target, passes=self._successes, fails=self._failures,
             settled=self._passed or self._down, started_at=self._started_at,
             due_at=self.due_at, latency=self._latency,
             components=self._result.components, evidence=self._evidence,

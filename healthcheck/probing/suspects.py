@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 
-"""Visits targets early, because calls to them failed."""
+"""Visits targets early, because of what calls or other nodes saw."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from healthcheck.probing import check as check_module
 from healthcheck.probing import evidence
 from healthcheck.probing import rota as rota_module
 from healthcheck.probing import watched as watched_module
+from healthcheck.reports import history
 
 Watched = watched_module.Watched
 
@@ -25,8 +26,8 @@ only brings the next visits forward."""
 class Suspects:
     """Visits suspect targets. Owned by the scheduler.
 
-    A target stays suspect until a visit begins after the failed call. That
-    visit decides.
+    A target stays suspect until a visit begins after the failed call, or
+    after the other node's. That visit decides.
 
     :param traffic: evidence from traffic; None for none
     :param rota: the targets
@@ -40,20 +41,31 @@ class Suspects:
         self._rota = rota
         self._checks = {evidence.check_mark(check.name): check.watchlist
                         for check in checks}
-        self._since: dict[Watched, float] = {}
+        self._since: dict[Watched, tuple[float, str]] = {}
         self._errors: collections.deque[tuple[float, int]] = (
             collections.deque())
         self._looked_at = -math.inf
 
     def look(self, now: float) -> float:
         """Make suspects due; return when to call this again."""
-        if self._traffic is None:
+        if self._traffic is None and not self._since:
             return math.inf
         if now >= self._looked_at + evidence.TICK:
             self._looked_at = now
-            self._take(self._traffic, now)
+            if self._traffic is not None:
+                self._take(self._traffic, now)
             self._raise(now)
         return self._looked_at + evidence.TICK
+
+    def others_differ(self, name: str, now: float) -> None:
+        """Note that other nodes found something else than this one.
+
+        :param name: of the check
+        """
+        watchlist = self._checks.get(evidence.check_mark(name))
+        if watchlist is not None:
+            for watched in self._rota.of(watchlist.probes):
+                self._since[watched] = now, history.FLEET
 
     def _take(self, traffic: evidence.Traffic, now: float) -> None:
         for mark in traffic.look(now):
@@ -61,10 +73,10 @@ class Suspects:
             watchlist = self._checks.get(mark)
             for watched in (self._rota.find(mark) if watchlist is None
                             else self._rota.of(watchlist.probes)):
-                self._since[watched] = failed_at
+                self._since[watched] = failed_at, history.TRAFFIC
         if self._is_burst(traffic.errors(), now):
             for watched in self._rota.critical:
-                self._since[watched] = now
+                self._since[watched] = now, history.TRAFFIC
 
     def _is_burst(self, errors: int, now: float) -> bool:
         self._errors.append((now, errors))
@@ -77,8 +89,8 @@ class Suspects:
         return True
 
     def _raise(self, now: float) -> None:
-        for watched, since in list(self._since.items()):
+        for watched, (since, cause) in list(self._since.items()):
             if watched.began_at >= since or not watched.probes:
                 del self._since[watched]
             else:
-                self._rota.suspect(watched, now)
+                self._rota.suspect(watched, now, cause)

@@ -77,12 +77,15 @@ class Target(abc.ABC):
 
     :ivar name: for the log
     :ivar hosts: the hosts that it is on; empty if on this one or unknown
+    :ivar place: where it is, without a secret, and the same on all nodes;
+        empty if unknown
     :ivar traffic: the mark of the service's own calls to it; None if these
         are not seen
     """
 
     name = ''
     hosts: frozenset[str] = frozenset()
+    place = ''
     traffic: int | None = None
 
     @property

@@ -24,7 +24,8 @@ class StateChange:
     :param critical: whether the check can take the node out
     :param prober: the process that probed
     :param cause: what set off the probe: ``probe`` (it was due), ``traffic``
-        (a call of the service failed) or ``refresh`` (an admin asked)
+        (a call of the service failed), ``refresh`` (an admin asked) or
+        ``fleet`` (other nodes found something else)
     """
 
     check: str

@@ -11,9 +11,9 @@ from healthcheck.reports import status as status_module
 
 Status = status_module.Status
 
-PROBE, TRAFFIC, REFRESH = 'probe', 'traffic', 'refresh'
+PROBE, TRAFFIC, REFRESH, FLEET = 'probe', 'traffic', 'refresh', 'fleet'
 """What set off the probe that found something: its time, a call of the
-service that failed, or an admin."""
+service that failed, an admin, or what other nodes found."""
 
 _KEPT_TRANSITIONS = 20
 _KEPT_LATENCIES = 60

@@ -110,8 +110,8 @@ class Verdict:
                                    line=self.reason)
 
     def held(self, note: str) -> Verdict:
-        """The same as a warning, with a note that says why."""
-        reason = f'{self.reason}; {note}'
+        """The same as a warning, with a note after the reason."""
+        reason = self.reason + note
         return dataclasses.replace(self, status=Status.WARN, reason=reason,
                                    line=f'{OK} ({reason})')
 
@@ -145,6 +145,8 @@ class CheckReport:
     :param ttl: for how many seconds that holds
     :param per_worker: whether each worker judges it for itself
     :param shared: whether other nodes look at the same targets
+    :param target: a digest that other nodes have for the same targets; empty
+        if not shared, or if it is not known where these are
     :param passes: number of successes in a row
     :param fails: number of failures in a row
     :param settled: whether it has passed once, or failed ``fall`` times
@@ -166,6 +168,7 @@ class CheckReport:
     critical: bool = True
     per_worker: bool = False
     shared: bool = False
+    target: str = ''
     passes: int = 0
     fails: int = 0
     settled: bool = True
@@ -197,6 +200,20 @@ class CheckReport:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class HeldCheck:
+    """A check that may fail without taking the node out.
+
+    :param name: of the check
+    :param note: follows the reason in its line
+    :param until: when this ends, in monotonic seconds
+    """
+
+    name: str
+    note: str
+    until: float
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class ProberProcess:
     """The process that probes. ``since`` is seconds since the epoch."""
 
@@ -212,11 +229,13 @@ class Report:
 
     :param prober: the process that probed
     :param refreshed_at: when the last requested round began
+    :param holds: checks that fail on other nodes, too
     """
 
     checks: tuple[CheckReport, ...]
     prober: ProberProcess | None = None
     refreshed_at: float | None = None
+    holds: tuple[HeldCheck, ...] = ()
 
     def brief(self) -> Report:
         """Only what the answers to anonymous callers need."""

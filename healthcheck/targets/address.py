@@ -16,11 +16,11 @@ PROBE = 'healthcheck_probe'
 _PORTS: dict[str, object] = {'mysql': 3306, 'postgresql': 5432}
 
 
-def mark_of(url: engine.URL) -> int | None:
-    """The mark of the traffic to a database; None if it has no address.
+def place_of(url: engine.URL) -> str:
+    """Where a database is; empty if it has no address.
 
-    Two URLs have the same mark if they lead the same user to the same schema
-    of the same server. Drivers, passwords and options do not matter.
+    It is equal for two URLs that lead to the same schema of the same server,
+    as any user. Drivers, passwords and options do not matter.
     """
     kind = url.get_backend_name().replace('mariadb', 'mysql')
     where: str = url.host or _text(url, 'host') or _text(url, 'unix_socket')
@@ -29,12 +29,20 @@ def mark_of(url: engine.URL) -> int | None:
     name = url.database or ''
     if kind == 'sqlite':
         if not name or name == ':memory:' or name.startswith('file:'):
-            return None
+            return ''
         name = os.path.abspath(name)
     elif not where and kind not in _PORTS:
-        return None
-    return evidence.mark(
-        f'{kind} {where.lower()} {port} {name} {url.username or ""}')
+        return ''
+    return f'{kind} {where.lower()} {port} {name}'
+
+
+def mark_of(url: engine.URL) -> int | None:
+    """The mark of a user's traffic to a database; None if it has no address.
+
+    :func:`place_of` says when two URLs lead to the same one.
+    """
+    place = place_of(url)
+    return evidence.mark(f'{place} {url.username or ""}') if place else None
 
 
 def _text(url: engine.URL, name: str) -> str:

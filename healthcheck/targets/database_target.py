@@ -53,6 +53,7 @@ class DatabaseTarget(connected.Connected):
             frozenset(filter(None, (url.host or '').split(','))))
         self._key = ('database', url.render_as_string(hide_password=False))
         self.traffic = address.mark_of(url)
+        self.place = address.place_of(url)
         self._dialect = dialects.of(url, bound)
         try:
             self._sa_engine = sqlalchemy.create_engine(

@@ -69,6 +69,7 @@ class QueueTarget(connected.Connected):
         self._url = _parse(service, option, url_text)
         self.hosts = frozenset(host.hostname for host in self._url.hosts
                                if host.hostname)
+        self.place = transport_url.place_of(self._url)
         self._slash = transport_url.slash(self._url)
         self._hosts = max(1, len(self._url.hosts))
         self._client: Any = None

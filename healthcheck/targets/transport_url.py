@@ -17,6 +17,16 @@ _PORT = 'the port of a host is not a number from 1 to 65535 (a comma in a ' \
         'password is written %2C)'
 
 
+def place_of(url: oslo_messaging.TransportURL) -> str:
+    """Where a message queue is; empty if it has no address.
+
+    The order of the hosts does not matter: nodes may list them differently.
+    """
+    hosts = sorted(f'{host.hostname.lower()}:{host.port or 5672}'
+                   for host in url.hosts if host.hostname)
+    return f'queue {",".join(hosts)} {url.virtual_host}' if hosts else ''
+
+
 def fault_of_text(text: str) -> str:
     """The wrong part of a URL that oslo.messaging cannot parse."""
     scheme, separator, rest = text.partition('://')

@@ -73,10 +73,11 @@ def document(known: Known, policy: policy_module.Policy,
     if known.drains:
         since = min([each.since for each in known.drains]
                     + ([since] if since is not None else []))
-    if known.held:
-        status, judged = report.judge(holding.hold(
-            judged, holding.shared(checks, moment.now),
-            holding.LAST_NODE) or judged)
+    held = holding.hold(
+        judged, holding.as_last(holding.shared(checks, moment.now))
+        if known.held else holding.held(found, moment.now))
+    if held is not None:
+        status, judged = report.judge(held)
     reasons = [verdict.reason for verdict in judged
                if verdict.weight is status is not report.Status.PASS]
     if known.silence:
@@ -146,7 +147,7 @@ def _check(check: report.CheckReport, verdict: report.Verdict,
         'reason': verdict.reason,
         'detail': check.detail,
         'advice': '' if verdict.status is report.Status.PASS
-        else advice.of(verdict.reason),
+        else advice.of(check.verdict(moment.now).reason),
         'critical': check.critical,
         'stale': verdict.stale,
         'per_worker': check.per_worker,
