@@ -24,6 +24,7 @@ from healthcheck.answers import holding
 from healthcheck.answers import switches
 from healthcheck.config import settings as settings_module
 from healthcheck.evidence import witness as witness_module
+from healthcheck.fleet import thread as thread_module
 from healthcheck.host import group as group_module
 from healthcheck.host import hostprober
 from healthcheck.host import processes
@@ -34,6 +35,7 @@ from healthcheck.probing import prober as prober_module
 from healthcheck.probing import rounds
 from healthcheck.probing import scheduler
 from healthcheck.probing import threads as threads_module
+from healthcheck.reports import fleet as fleet_reports
 from healthcheck.reports import report
 
 LOG = logging.getLogger(__name__)
@@ -59,6 +61,7 @@ class Engine:
         of its own
     :param audience: hears of each change of a shared check, in the process
         that probes
+    :param fleet: the host's part in its fleet; None if it is in none
     """
 
     def __init__(self, names: Sequence[str],
@@ -67,7 +70,8 @@ class Engine:
                  settings: settings_module.Settings,
                  file_switches: switches.Switches,
                  group: group_module.Group | None = None,
-                 audience: audience_module.Audience | None = None) -> None:
+                 audience: audience_module.Audience | None = None,
+                 fleet: thread_module.FleetThread | None = None) -> None:
         shared = [check for check in checks if not check.per_worker]
         own = [check for check in checks if check.per_worker]
         nothing = report.Report(())
@@ -105,10 +109,14 @@ class Engine:
         self._probers: list[prober_module.Prober] = []
         self._look: Callable[[], None] | None = None
         self._common: prober_module.Prober | None = None
+        self.fleet: Callable[[], fleet_reports.FleetView | None] = (
+            lambda: None)
+        """Returns what is known of other hosts; None if nothing."""
         if shared and group is not None:
             self._common = for_host = hostprober.HostProber(
                 group, policy, make_shared, self._board.publish,
-                evidence=traffic)
+                evidence=traffic, fleet=fleet)
+            self.fleet = for_host.fleet
             self._look = for_host.look
         elif shared:
             self._common = prober_module.Prober(make_shared,

@@ -24,6 +24,7 @@ from healthcheck.config import settings as settings_module
 from healthcheck.config import views
 from healthcheck import engine
 from healthcheck.evidence import responses
+from healthcheck.fleet import joining
 from healthcheck.host import processes
 from healthcheck.listeners import audience
 from healthcheck.plugins import backends
@@ -89,9 +90,10 @@ class Healthcheck:
         view.reject_unknown(section if own_names is None else own_names,
                             foreign=self._checks.foreign)
         doorkeeper = gate.Gate(view)
+        self.policy = base.policy_of(settings)
+        self._joining = joining.of(view, self.policy)
         view.check()
         self._view = view
-        self.policy = base.policy_of(settings)
         if is_filter and settings.evidence and self._checks.probed:
             self._application = responses.Responses(
                 self._application, self._passed, self._note_error)
@@ -225,11 +227,17 @@ class Healthcheck:
 
     def _make_engine(self, environ: wsgi.WSGIEnvironment) -> engine.Engine:
         port = str(environ.get('SERVER_PORT', ''))
+        scans = fleet = None
+        if self._joining is not None and self._group is not None:
+            scans = self._joining.make_scans()
+            fleet = self._joining.make(self._group, scans,
+                                       self._checks.switches.out_on_purpose)
         return engine.Engine(
             self._checks.names,
-            self._checks.make_checks(int(port) if port.isdecimal() else 0),
+            self._checks.make_checks(int(port) if port.isdecimal() else 0,
+                                     scans),
             self.policy, self._view.settings, self._checks.switches,
-            self._group, self._listeners.make())
+            self._group, self._listeners.make(), fleet)
 
     def _log_set_up(self) -> None:
         if not self._checks.names:
@@ -241,9 +249,6 @@ class Healthcheck:
                      '%(bound).1f s',
                      {'names': ', '.join(self._checks.names),
                       'bound': self.policy.detection})
-        if self._view.settings.shared_failure == holding.MAJORITY_STAYS:
-            LOG.warning('Healthcheck option shared_failure = majority_stays '
-                        'means fail: what other nodes see is not known.')
         if self._view.settings.detailed:
             LOG.warning('Healthcheck option detailed gives JSON its detailed '
                         'shape, and no more: host, versions and stacks are '

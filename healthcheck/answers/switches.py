@@ -174,6 +174,16 @@ class Switches:
         return [report.Verdict.of(drain.NAME, report.Status.FAIL, reason)
                 for reason in state[len(self.names):]]
 
+    def out_on_purpose(self) -> str:
+        """Why the node is out, whatever its checks say; empty if it is not.
+
+        A switch that only counts for one port does not count here.
+        """
+        state = self.state({})
+        return next((one.reason for one in (*self.verdicts(state).values(),
+                                            *self.out(state))
+                     if one.weight is report.Status.FAIL), '')
+
     def _log_change(self, port: str, state: State) -> None:
         before, self._last[port] = self._last[port], state
         where = '' if port == _OTHERS else f', port {port}'

@@ -10,8 +10,9 @@ definition that differs.
 from __future__ import annotations
 
 from oslo_config import cfg
-from oslo_config import types
 from oslo_middleware.healthcheck import opts as oslo_opts
+
+from healthcheck.config import plugin_opts
 
 GROUP = 'healthcheck'
 
@@ -131,76 +132,6 @@ DRAIN_OPTS = [
              'hooks of healthcheck.serving.gunicorn_hooks.'),
 ]
 
-DATABASE_OPTS = [
-    cfg.StrOpt(
-        'database_connection',
-        secret=True,
-        help='SQLAlchemy URL of the database to probe. Default: '
-             '[database]connection of the service, with its '
-             'connection_parameters.'),
-    cfg.BoolOpt(
-        'database_read_only_ok',
-        default=False,
-        help='Whether a read-only database, or a replica in recovery, '
-             'passes. For a service that never writes.'),
-    cfg.BoolOpt(
-        'database_galera_donor_ok',
-        default=False,
-        help='Whether a Galera node that is a donor or desynced passes. Such '
-             'a node lags behind while it feeds another one. With a '
-             'non-blocking backup method it still accepts work.'),
-]
-
-MESSAGE_QUEUE_OPTS = [
-    cfg.StrOpt(
-        'message_queue_transport_url',
-        secret=True,
-        help='Transport URL of the message queue to probe. Default: '
-             '[DEFAULT]transport_url of the service.'),
-]
-
-CELLS_OPTS = [
-    cfg.StrOpt(
-        'cells_api_connection',
-        secret=True,
-        help='SQLAlchemy URL of the database that lists Nova\'s cells, for '
-             'the checks "cells" and "services". Default: [api_database]'
-             'connection of the service, with its connection_parameters.'),
-    cfg.StrOpt(
-        'cells_min_up',
-        default='1', regex=r'^([0-9]+|[0-9]{1,2}%|100%)$',
-        help='Number of cells that must be up, or a percentage of those that '
-             'are not disabled. With fewer, the check "cells" fails. cell0 '
-             'does not count. A cell whose last success is too old still '
-             'counts as up; a cell that has not passed yet does not.'),
-    cfg.ListOpt(
-        'cells_critical',
-        default=['cell0'],
-        item_type=types.String(choices=['cell0', 'api_database']),
-        help='Databases whose loss fails the check "cells", whatever else is '
-             'up: "cell0", "api_database", both or none. As long as no list '
-             'of cells is known, loss of the API database always fails it.'),
-    cfg.IntOpt(
-        'cells_workers',
-        default=80, min=4, max=1000,
-        help='Maximum number of databases and message queues of cells that '
-             'are probed at a time, one thread each. While they answer, a few '
-             'threads are enough, and no more are started. If more of them '
-             'hang than three quarters of this number, some are found down '
-             'later than usual.'),
-]
-
-SERVICES_OPTS = [
-    cfg.StrOpt(
-        'services_of',
-        choices=[
-            ('nova', 'Nova\'s services, in the database of each cell.'),
-            ('cinder', 'Cinder\'s services.'),
-            ('neutron', 'Neutron\'s agents.')],
-        help='Whose services the check "services" counts. Default: those of '
-             'the service that it runs in.'),
-]
-
 ACCESS_OPTS = [
     cfg.ListOpt(
         'detail_source_ranges',
@@ -221,6 +152,9 @@ BALANCER_OPTS = [
         help='Networks of the balancers. The header X-Haproxy-Server-State, '
              'which HAProxy adds to its checks with "http-check send-state", '
              'is read from these only. Default: it is never read.'),
+]
+
+FLEET_OPTS = [
     cfg.StrOpt(
         'shared_failure',
         default='fail', choices=[
@@ -228,11 +162,37 @@ BALANCER_OPTS = [
             ('last_stays', 'The node goes out, unless HAProxy says that no '
                            'other server is usable: then it stays in, with a '
                            'warning. Needs "balancer_source_ranges".'),
-            ('majority_stays', 'Not decided yet; same as "fail".')],
+            ('majority_stays', 'The node goes out, unless other nodes fail '
+                               'the same (see "fleet_quorum"): then it stays '
+                               'in, with a warning. Needs "fleet_url".')],
         help='What a node does if it fails, and all that fails is shared with '
              'the other nodes, such as the one database. An outage of that is '
              'not cured by taking every node out. What is at a loopback '
              'address, a UNIX socket or in a file is never shared.'),
+    cfg.StrOpt(
+        'fleet_url',
+        secret=True,
+        help='Store in which the nodes of a fleet leave what they found, as '
+             'for tooz: etcd3+http://HOST:2379, redis://HOST:6379, '
+             'zookeeper://HOST:2181 or memcached://HOST:11211. Needs the '
+             'extra "fleet". Default: this node knows nothing of the others. '
+             'What others find is never waited for, and never makes a check '
+             'fail.'),
+    cfg.StrOpt(
+        'fleet_name',
+        help='Name of the fleet. Nodes with the same name know each other. '
+             'Default: the service, and [keystone_authtoken]region_name.'),
+    cfg.StrOpt(
+        'fleet_node',
+        help='Name of this node, which no other node of the fleet may have. '
+             'Default: the name of the host.'),
+    cfg.StrOpt(
+        'fleet_quorum',
+        default='100%', regex=r'^([1-9][0-9]*|[1-9][0-9]?%|100%)$',
+        help='Number of other nodes, or a percentage of them, that must fail '
+             'a check before this node stays in although it fails it, too. '
+             'For shared_failure = majority_stays. Drained nodes do not '
+             'count.'),
 ]
 
 LISTENER_OPTS = [
@@ -246,41 +206,14 @@ LISTENER_OPTS = [
              '[oslo_messaging_notifications]driver.'),
 ]
 
-WORKER_OPTS = [
-    cfg.FloatOpt(
-        'worker_max_descriptors',
-        default=0.9, min=0.01, max=1.0,
-        help='Fraction of the descriptor limit (RLIMIT_NOFILE) above which '
-             'the check "worker" fails. At the limit a process can accept no '
-             'connection and open no file.'),
-    cfg.FloatOpt(
-        'worker_max_memory',
-        default=0.95, min=0.01, max=1.0,
-        help='Fraction of the memory limit of the process\'s cgroup, or of '
-             'one above it, beyond which the check "worker" fails. '
-             'Reclaimable page cache does not count. At the limit the kernel '
-             'kills a process.'),
-    cfg.FloatOpt(
-        'worker_max_tasks',
-        default=0.9, min=0.01, max=1.0,
-        help='Fraction of the thread limit (pids.max) of the process\'s '
-             'cgroup, or of one above it, beyond which the check "worker" '
-             'fails. At the limit no thread or process can be started.'),
-    cfg.IntOpt(
-        'worker_max_threads',
-        default=0, min=0,
-        help='Number of threads of a worker process above which the check '
-             '"worker" fails. 0 means no limit.'),
-]
-
-
 _THEIRS = [*oslo_opts.HEALTHCHECK_OPTS, *oslo_opts.DISABLE_BY_FILE_OPTS,
            *oslo_opts.DISABLE_BY_FILES_OPTS, *oslo_opts.ENABLE_BY_FILES_OPTS]
 
 NOT_PROBED = frozenset(
     ['path', 'startup_wait']
     + [opt.dest for opt in (*_THEIRS, *SHARING_OPTS, *DRAIN_OPTS,
-                            *ACCESS_OPTS, *BALANCER_OPTS, *WORKER_OPTS)
+                            *ACCESS_OPTS, *BALANCER_OPTS,
+                            *plugin_opts.WORKER_OPTS)
        if opt.dest != 'backends'])
 """Options that a process reads only for itself: how and to whom it answers,
 which files switch it, and what is wrong with it. Processes may share a prober
@@ -296,11 +229,12 @@ def _own_opts() -> list[cfg.Opt]:
     # oslo.middleware before 7.0 defines "path" itself.
     taken = {opt.dest for opt in oslo_opts.HEALTHCHECK_OPTS}
     return [opt for opt in (_PATH_OPT, *PROBE_OPTS, *SHARING_OPTS,
-                            *DRAIN_OPTS, *DATABASE_OPTS,
-                            *MESSAGE_QUEUE_OPTS, *CELLS_OPTS,
-                            *SERVICES_OPTS, *ACCESS_OPTS,
-                            *BALANCER_OPTS, *LISTENER_OPTS,
-                            *WORKER_OPTS)
+                            *DRAIN_OPTS, *plugin_opts.DATABASE_OPTS,
+                            *plugin_opts.MESSAGE_QUEUE_OPTS,
+                            *plugin_opts.CELLS_OPTS,
+                            *plugin_opts.SERVICES_OPTS, *ACCESS_OPTS,
+                            *BALANCER_OPTS, *FLEET_OPTS, *LISTENER_OPTS,
+                            *plugin_opts.WORKER_OPTS)
             if opt.dest not in taken]
 
 

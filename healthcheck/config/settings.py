@@ -66,6 +66,11 @@ class Settings:
     balancer_source_ranges: Sequence[str]
     shared_failure: str
 
+    fleet_url: str | None = dataclasses.field(repr=False)
+    fleet_name: str | None
+    fleet_node: str | None
+    fleet_quorum: str
+
     listeners: Sequence[str]
 
     worker_max_descriptors: float

@@ -39,7 +39,7 @@ configuration leaves the files of an old group.
 """
 
 _OURS = re.compile(r'([0-9a-f]{32})\.'
-                   r'(?:(\d{1,15})\.(?:lock|tmp)|report|detail|ask'
+                   r'(?:(\d{1,15})\.(?:lock|tmp)|report|detail|ask|fleet'
                    r'|[0-9a-f]{16}\.evidence)')
 """The names of this package's files. No other file is touched."""
 

@@ -10,16 +10,18 @@ scheduler, so a probe that hangs is the only one of its kind in the process.
 from __future__ import annotations
 
 from collections.abc import Callable
+import dataclasses
 import math
 import time as time_module
-from typing import Protocol
 
 from oslo_log import log as logging
 
 from healthcheck.host import group as group_module
+from healthcheck.host import protocols
 from healthcheck.host import sharing
 from healthcheck.probing import policy as policy_module
 from healthcheck.probing import prober
+from healthcheck.reports import fleet as fleet_module
 from healthcheck.reports import report
 
 LOG = logging.getLogger(__name__)
@@ -43,19 +45,6 @@ def lease(policy: policy_module.Policy) -> float:
     return max(1.0, 2 * policy.retry_interval)
 
 
-class SharedEvidence(Protocol):
-    """What traffic sees in one process, kept where the prober reads it."""
-
-    def attach(self) -> None:
-        """Keep it there; to be called from time to time."""
-
-    def forget(self) -> None:
-        """Let go of what other processes see, as this one probes no more."""
-
-    def detach(self) -> None:
-        """Leave no file behind."""
-
-
 class HostProber(prober.Prober):
     """Probes for the host, or follows the process that does.
 
@@ -66,13 +55,16 @@ class HostProber(prober.Prober):
     :param clock: monotonic nanoseconds, the same for all of a host
     :param evidence: what traffic sees in this process; None if that is not
         to be shared
+    :param fleet: what this host tells other hosts, and knows of them; None
+        if it is in no fleet
     """
 
     def __init__(self, group: group_module.Group, policy: policy_module.Policy,
                  make_scheduler: prober.MakeScheduler,
                  show: Callable[[report.Report], None],
                  clock: Callable[[], int] = time_module.monotonic_ns,
-                 evidence: SharedEvidence | None = None) -> None:
+                 evidence: protocols.SharedEvidence | None = None,
+                 fleet: protocols.SharedFleet | None = None) -> None:
         super().__init__(make_scheduler, show, lambda: clock() / 1e9)
         self._sharing = sharing.Sharing(group, clock)
         self._place = self._sharing.directory.path
@@ -86,6 +78,7 @@ class HostProber(prober.Prober):
         self._patient_until = self._clock() + policy.detection
         self._told: report.Report | None = None
         self._evidence = evidence
+        self._fleet = fleet
 
     def run(self) -> None:
         while not self._stopping.is_set():
@@ -100,6 +93,8 @@ class HostProber(prober.Prober):
                 self._probe_alone(exc)
         if self._evidence is not None:
             self._evidence.detach()
+        if self._fleet is not None:
+            self._fleet.stop()
         self._sharing.resign()
         self._scheduler.close()
 
@@ -135,6 +130,13 @@ class HostProber(prober.Prober):
                 pass
         return self._found
 
+    def fleet(self) -> fleet_module.FleetView | None:
+        """What the prober knows of other hosts; None if nothing yet."""
+        try:
+            return self._sharing.fleet()
+        except sharing.Unusable:
+            return None
+
     def refresh(self) -> None:
         if not self._probing:
             try:
@@ -150,10 +152,14 @@ class HostProber(prober.Prober):
         self._restore()
         self._probing = self._leading = True
         self._trouble = None
+        if self._fleet is not None:
+            self._fleet.lead()
         try:
             self._scheduler.run(self._goes_on_leading, self._tick)
         finally:
             self._leading = False
+            if self._fleet is not None:
+                self._fleet.rest()
             if self._evidence is not None:
                 self._evidence.forget()
             self._sharing.resign()
@@ -177,9 +183,20 @@ class HostProber(prober.Prober):
                 self._share_evidence()
             if self._sharing.asked():
                 self._scheduler.refresh()
+            if self._fleet is not None:
+                self._follow_fleet(self._fleet, now)
         except sharing.Unusable as exc:
             self._trouble = exc
         return self._trouble is None
+
+    def _follow_fleet(self, fleet: protocols.SharedFleet, now: float) -> None:
+        for name in fleet.others_differ():
+            self._scheduler.suspects.others_differ(name, now)
+        if self._found is not None and self._found.holds != fleet.holds:
+            self._publish(self._found)
+        view = fleet.view()
+        if view is not None:
+            self._sharing.publish_fleet(view)
 
     def _follow(self) -> None:
         """Answer from the prober's report."""
@@ -225,6 +242,9 @@ class HostProber(prober.Prober):
 
     def _publish(self, found: report.Report) -> None:
         if self._leading:
+            if self._fleet is not None:
+                self._fleet.took(found)
+                found = dataclasses.replace(found, holds=self._fleet.holds)
             # A prober that was stopped must first find out whether it has been
             # deposed. Its report is old, and must not replace a newer one that
             # its requests have seen. Writing takes long enough to be stopped

@@ -22,14 +22,24 @@ from healthcheck.host import codec
 from healthcheck.host import election
 from healthcheck.host import group as group_module
 from healthcheck.host import statefiles
+from healthcheck.reports import fleet
 from healthcheck.reports import report
 
 Unusable = statefiles.Unusable
 
-_FORMAT = 2
+_FORMAT = 3
 
 _NOT_ASKED = 0
 """The stamp of the request file when all requests are answered."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _FleetEnvelope:
+    """What the prober knows of other nodes, in the same way."""
+
+    format: int
+    identity: str
+    view: fleet.FleetView
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -60,6 +70,7 @@ class Sharing:
         self._brief = f'{self._key}.report'
         self._full = f'{self._key}.detail'
         self._ask = f'{self._key}.ask'
+        self._fleet = f'{self._key}.fleet'
         self._written: tuple[int, int] | None = None
         self._seen: tuple[int, int] | None = None
         self._read_at = 0
@@ -159,6 +170,29 @@ class Sharing:
         """
         found = self._read(self._full)
         return None if found is None else found.report
+
+    def publish_fleet(self, view: fleet.FleetView) -> None:
+        """As the prober, publish what it knows of other nodes.
+
+        :raises Unusable: if that is not possible
+        """
+        self.directory.write(self._fleet, codec.dump(_FleetEnvelope(
+            _FORMAT, self._identity, view)), self._clock(), self._through)
+
+    def fleet(self) -> fleet.FleetView | None:
+        """What the prober knows of other nodes; None if nothing yet.
+
+        :raises Unusable: if there is something that cannot be used
+        """
+        found = self.directory.read(self._fleet)
+        if found is None:
+            return None
+        try:
+            envelope = codec.load(_FleetEnvelope, found[0])
+        except ValueError:
+            return None  # of another release
+        return (envelope.view if (envelope.format, envelope.identity) == (
+            _FORMAT, self._identity) else None)
 
     def ask(self) -> None:
         """Ask the prober, whichever process that is, to probe now.

@@ -12,6 +12,7 @@ from healthcheck.config import entrypoints
 from healthcheck.config import opts
 from healthcheck.config import views
 from healthcheck import exceptions
+from healthcheck.fleet import scans as scans_module
 from healthcheck.host import drains as drains_module
 from healthcheck.plugins import base
 from healthcheck.plugins import foreign
@@ -19,7 +20,8 @@ from healthcheck.probing import check as check_module
 from healthcheck.reports import drain
 
 NAMESPACE = 'oslo.middleware.healthcheck'
-RESERVED = ('live', 'ready', 'detail', 'refresh', 'metrics', drain.NAME)
+RESERVED = ('live', 'ready', 'detail', 'refresh', 'metrics', drain.NAME,
+            'fleet')
 _EXCLUSIVE = {'disable_by_file', 'enable_by_files'}
 
 
@@ -60,12 +62,15 @@ class Backends:
         view.problems.extend(base.policy_problems(
             base.policy_of(view.settings)))
 
-    def make_checks(self, server_port: int) -> list[check_module.Check]:
+    def make_checks(self, server_port: int,
+                    scans: scans_module.Scans | None = None,
+                    ) -> list[check_module.Check]:
         """New checks, for one process.
 
         :param server_port: passed to third-party plugins
+        :param scans: what other nodes have found, so it need not be asked
         """
-        common: dict[str, Any] = {}
+        common: dict[str, Any] = {'scans': scans}
         return [self._make(name, plugin, server_port, common)
                 for name, plugin in self._plugins.items()]
 

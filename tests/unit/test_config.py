@@ -316,7 +316,7 @@ def test_options_can_be_listed_beside_oslo_middlewares():
     assert all(opt.help for opt in ours)
     secrets = {opt.dest for opt in ours if opt.secret}
     assert secrets == {'cells_api_connection', 'database_connection',
-                       'message_queue_transport_url'}
+                       'fleet_url', 'message_queue_transport_url'}
 
 
 def test_stock_oslo_middleware_may_be_loaded_beside_us():

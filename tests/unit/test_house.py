@@ -12,8 +12,8 @@ ROOT = pathlib.Path(__file__).parents[2] / 'healthcheck'
 
 # From the bottom up: each may import what stands before it.
 ORDER = ['exceptions', 'reports', 'config', 'probing', 'targets', 'cells',
-         'answers', 'host', 'listeners', 'evidence', 'engine', 'plugins',
-         'plugin', 'admin', 'middleware', 'serving', 'wsgi', 'cmd']
+         'answers', 'host', 'listeners', 'evidence', 'fleet', 'engine',
+         'plugins', 'plugin', 'admin', 'middleware', 'serving', 'wsgi', 'cmd']
 
 # About as much as can be read in one sitting; more has to be worth it.
 LINES = 330

@@ -37,6 +37,9 @@ OURS = (*SERVICES, 'section')
 BASE = {
     ('healthcheck', 'services_of'): 'nova',
     ('healthcheck', 'state_path'): '/nowhere',
+    # Some values of shared_failure need them.
+    ('healthcheck', 'balancer_source_ranges'): '10.0.0.0/8',
+    ('healthcheck', 'fleet_url'): 'redis://store',
     ('DEFAULT', 'transport_url'): 'rabbit://u:p@mq/',
     ('database', 'connection'): 'sqlite:///a',
     ('api_database', 'connection'): 'sqlite:///api',
@@ -59,6 +62,8 @@ VALUES = {
     'cells_critical': ['api_database', 'cell0,api_database'],
     'cells_min_up': ['2', '50%'],
     'services_of': ['cinder', 'neutron'],
+    'fleet_url': ['redis://u:1@h', 'redis://u:2@h'],
+    'fleet_quorum': ['2', '50%'],
     # The rules between them hold.
     'ttl': ['40', '50.5'], 'interval': ['8', '9.5'],
     'retry_interval': ['3', '1.5'], 'timeout': ['4', '4.5'],
@@ -249,8 +254,8 @@ def test_what_each_process_reads_for_itself_does_not_count(site, name):
              'drain_path': '/run/drain', 'allowed_source_ranges': '10.0.0.0/8',
              'detail_source_ranges': '10.0.0.0/8',
              'metrics_source_ranges': '10.0.0.0/8',
-             'balancer_source_ranges': '10.0.0.0/8',
-             'shared_failure': 'fail'}.get(name) or values(opt)[0]
+             'balancer_source_ranges': '192.0.2.0/24',
+             }.get(name) or values(opt)[0]
     assert site.identity(('section', 'healthcheck', opt, value)) == (
         site.identity(check='healthcheck'))
 

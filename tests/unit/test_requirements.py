@@ -11,8 +11,8 @@ import sys
 
 ROOT = pathlib.Path(__file__).parents[2]
 
-# SQLAlchemy imports a driver of the name that a URL has.
-BY_NAME = {'mysqlclient', 'psycopg', 'psycopg2'}
+# SQLAlchemy and tooz import a driver of the name that a URL has.
+BY_NAME = {'etcd3gw', 'mysqlclient', 'psycopg', 'psycopg2', 'redis'}
 
 # A server has it built in.
 BUILT_IN = {'uwsgi'}

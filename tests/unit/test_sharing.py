@@ -196,7 +196,7 @@ def test_a_report_that_was_removed_comes_back(member):
 
 
 @pytest.mark.parametrize('changed, why', [
-    ({'format': 0}, 'of format 0, and not 2'),
+    ({'format': 0}, 'of format 0, and not 3'),
     ({'format': '1'}, 'not a report of this release'),
     ({'identity': 'b' * 64}, 'of another service'),
     ({'published_at': 1e9}, 'from the future'),
