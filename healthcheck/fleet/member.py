@@ -27,6 +27,8 @@ from healthcheck.probing import policy as policy_module
 from healthcheck.reports import fleet
 from healthcheck.reports import report
 
+Status = report.Status
+
 LOG = logging.getLogger(__name__)
 
 LEASE = 15
@@ -130,7 +132,7 @@ class Member:
         self._trouble = ''
         self._failures = 0
         self._again_at = -math.inf
-        self._differing: frozenset[tuple[str, str, bool]] = frozenset()
+        self._found: dict[tuple[str, str, str], bool] = {}
         self._news: frozenset[str] = frozenset()
 
     def took(self, found: report.Report) -> None:
@@ -245,16 +247,21 @@ class Member:
         """Note what others have found lately and this node has not.
 
         It probes then. Each change sets off one probe, or a node that fails
-        alone would keep all the others probing.
+        alone would keep all the others probing. A failure that is being
+        confirmed is left alone: its next probe is soon, and not sooner.
         """
-        differing = set()
+        before, self._found = self._found, {}
         for own in checks:
             for record in others:
                 found = record.check(own) if own.target else None
-                if found is not None and found.failing is not own.failing:
-                    differing.add((record.node, own.name, found.failing))
-        self._news |= {name for _, name, _ in differing - self._differing}
-        self._differing = frozenset(differing)
+                if found is None:
+                    continue
+                key = record.node, own.name, own.target
+                self._found[key] = found.failing
+                if (before.get(key, found.failing) is not found.failing
+                        and own.failing is not found.failing
+                        and own.failing is (own.status is Status.FAIL)):
+                    self._news |= {own.name}
 
     def _hold(self, notes: Mapping[str, str], now: float) -> None:
         until = self._members.read_at + self._ttl

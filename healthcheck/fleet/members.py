@@ -31,20 +31,52 @@ _STATES = frozenset((fleet.IN, fleet.WARNS, fleet.HELD, fleet.DRAINED,
 NodeRecord = fleet.NodeRecord
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Head:
+    """What is new in each record."""
+
+    sequence: int
+    beat: float
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Tail:
+    """What is large."""
+
+    scans: tuple[fleet.Scan, ...]
+
+
 def dump(record: NodeRecord) -> bytes:
-    return codec.dump(record)
+    """A record as three lines: most of the time, only the first is new."""
+    return b'\n'.join((
+        codec.dump(_Head(record.sequence, record.beat)),
+        codec.dump(dataclasses.replace(record, sequence=0, beat=0.0,
+                                       scans=())),
+        codec.dump(_Tail(record.scans))))
 
 
-def load(data: bytes) -> NodeRecord:
+def load(data: bytes, before: Heard | None = None) -> NodeRecord:
     """A record of another node, with its text made safe for pages and logs.
 
+    :param before: of the same node; what is equal is not read again
     :raises ValueError: if it is none
     """
     if len(data) > LARGEST:
         raise ValueError('too large')
+    first, body, last = data.split(b'\n')
+    head, tail = codec.load(_Head, first), codec.load(_Tail, last)
+    if head.beat <= 0:
+        raise ValueError('not the time until a next record')
+    found = (before.record if before is not None
+             and before.data.split(b'\n')[1] == body else _body(body))
+    return dataclasses.replace(found, sequence=head.sequence, beat=head.beat,
+                               scans=tail.scans)
+
+
+def _body(data: bytes) -> NodeRecord:
     found = codec.load(NodeRecord, data)
-    if found.beat <= 0 or found.state not in _STATES:
-        raise ValueError('not a record of this release')
+    if found.state not in _STATES:
+        raise ValueError('not a state of a node')
     return dataclasses.replace(
         found, node=lines.one(found.node, _NAME),
         version=lines.one(found.version, _NAME),
@@ -95,7 +127,7 @@ class Members:
                 yield key, before
                 continue
             try:
-                record = load(data)
+                record = load(data, before)
             except ValueError:
                 continue  # torn, forged, or of another release
             if record.node == self._node:

@@ -1,0 +1,243 @@
+# SPDX-License-Identifier: Apache-2.0
+
+"""Fleets in simulated time: real schedulers and members, a scripted store."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from collections.abc import Mapping
+import dataclasses
+import math
+import random
+
+from healthcheck.answers import holding
+from healthcheck.fleet import majority
+from healthcheck.fleet import member as member_module
+from healthcheck.fleet import scans
+from healthcheck.probing import check
+from healthcheck.probing import policy as policy_module
+from healthcheck.probing import scheduler
+from healthcheck.reports import report
+from tests.unit import world
+
+Status = report.Status
+
+UP = (world.OK, 0.01)
+REFUSED = (world.REFUSED, 0.01)
+HANGS = (world.OK, None)
+
+
+class Records:
+    """What a store keeps, for as long as its nodes give signs of life.
+
+    :ivar away: whether no node reaches it
+    """
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self.away = False
+        self._records: dict[str, bytes] = {}
+        self._until: dict[str, float] = {}
+        self.reads = self.records_read = self.writes = 0
+        self.written = 0
+
+    def beat(self, key: str) -> None:
+        self._until[key] = self._clock() + member_module.LEASE
+
+    def write(self, key: str, record: bytes) -> None:
+        self.beat(key)
+        self._records[key] = record
+        self.writes += 1
+        self.written += len(record)
+
+    def read(self) -> Mapping[str, bytes]:
+        now = self._clock()
+        found = {key: record for key, record in self._records.items()
+                 if now < self._until[key]}
+        self.reads += 1
+        self.records_read += len(found)
+        return found
+
+    def empty(self) -> None:
+        """It was restarted."""
+        self._records, self._until = {}, {}
+
+
+class Handle:
+    """A node's way to the store.
+
+    :ivar cut: whether it is cut
+    """
+
+    def __init__(self, records: Records, key: str) -> None:
+        self._records = records
+        self._key = key
+        self.cut = False
+        self.reached_at = -math.inf
+
+    def beat(self) -> None:
+        self._reach().beat(self._key)
+
+    def write(self, record: bytes) -> None:
+        self._reach().write(self._key, record)
+
+    def read(self) -> Mapping[str, bytes]:
+        found = self._reach().read()
+        self.reached_at = self._records._clock()
+        return found
+
+    def _reach(self) -> Records:
+        if self.cut or self._records.away:
+            raise member_module.StoreAway('it is away')
+        return self._records
+
+
+class Shared(world.Backend):
+    """A node's way to what all nodes share.
+
+    :ivar state: UP, REFUSED or HANGS
+    """
+
+    hosts = frozenset(('db.example.org',))
+    place = 'mysql db.example.org 3306 nova'
+
+    def __init__(self, fleet: world.Timeline) -> None:
+        super().__init__('database', lambda now: self.state)
+        self.state = UP
+        self.world = fleet
+
+
+class Node:
+    """One node: a scheduler, and its part in the fleet.
+
+    :ivar statuses: (time, status) at each change, as balancers see it
+    :ivar drained: why an operator has taken it out
+    """
+
+    def __init__(self, fleet: Fleet, name: str,
+                 policy: policy_module.Policy, quorum: str,
+                 uniform: Callable[[float, float], float]) -> None:
+        self.name = name
+        self._fleet = fleet
+        self.database = Shared(fleet)
+        self.store = Handle(fleet.records, name)
+        self.drained = ''
+        self.reports: list[report.Report] = []
+        self._found: report.Report | None = None
+        self.scheduler = scheduler.Scheduler(
+            [check.Single('database', self.database, policy,
+                          label='DATABASE')], policy, self._publish,
+            clock=lambda: fleet.now, wall_clock=lambda: 1e9 + fleet.now,
+            uniform=uniform, pool=fleet)  # type: ignore[arg-type]
+        self.member = member_module.Member(
+            member_module.Membership('nova', name, '1', policy, True,
+                                     majority.quorum(quorum)),
+            self.store, scans.Scans(name, 20), lambda: self.drained,
+            clock=lambda: fleet.now, wall_clock=lambda: 1e9 + fleet.now,
+            uniform=uniform)
+        self.statuses: list[tuple[float, Status | None]] = []
+        self._member_at = fleet.now
+        self._at = math.inf
+        self.wake(fleet.now + uniform(0, policy.interval))
+
+    def _publish(self, found: report.Report) -> None:
+        self._found = found
+        self._member_at = self._fleet.now
+
+    def wake(self, at: float) -> None:
+        """Step at that time, if not before."""
+        if at < self._at:
+            self._at = at
+            self._fleet.at(at, lambda: self._step(at))
+
+    def _step(self, at: float) -> None:
+        if at != self._at:
+            return  # it was woken earlier
+        self._at = math.inf
+        now = self._fleet.now
+        self.scheduler.take()
+        wake_at = self.scheduler.step()
+        if self._found is not None and now >= self._member_at:
+            self.member.took(self._found)
+            self._member_at = self.member.step()
+            for name in self.member.others_differ():
+                self.scheduler.suspects.others_differ(name, now)
+            wake_at = self.scheduler.step()
+        status = self.status
+        if not self.statuses or self.statuses[-1][1] is not status:
+            self.statuses.append((now, status))
+        self.wake(max(now + 1e-3, min(wake_at, self._member_at)))
+
+    @property
+    def found(self) -> report.Report | None:
+        """The report as it is published."""
+        return None if self._found is None else dataclasses.replace(
+            self._found, holds=self.member.holds)
+
+    @property
+    def held(self) -> Mapping[str, str]:
+        """What does not take it out now, by the notes."""
+        return holding.held(self.found, self._fleet.now)
+
+    @property
+    def status(self) -> Status | None:
+        """As a balancer sees it, but for drains."""
+        found = self.found
+        if found is None:
+            return None
+        status, judged = report.judge([
+            one.verdict(self._fleet.now) for one in found.checks])
+        held = holding.hold(judged, self.held)
+        return status if held is None else report.judge(held)[0]
+
+    @property
+    def lines(self) -> list[str]:
+        """Of its checks, for anonymous callers."""
+        assert self.found is not None
+        judged = [one.verdict(self._fleet.now) for one in self.found.checks]
+        return [one.line for one in holding.hold(judged, self.held) or judged]
+
+    def out(self, since: float = 0.0) -> bool:
+        """Whether it has been out since then."""
+        before = [status for at, status in self.statuses if at <= since]
+        return Status.FAIL in (*before[-1:], *(
+            status for at, status in self.statuses if at > since))
+
+
+class Fleet(world.Timeline):
+    """Nodes that share a database and a store.
+
+    It is the pool of all their schedulers.
+    """
+
+    def __init__(self, nodes: int, policy: policy_module.Policy, *,
+                 seed: int = 0, quorum: str = '100%') -> None:
+        super().__init__(1000.0)
+        self.records = Records(lambda: self.now)
+        generator = random.Random(seed)
+        self.nodes = [Node(self, f'n{number}', policy, quorum,
+                           generator.uniform) for number in range(nodes)]
+        self.nodes_of = {node.database: node for node in self.nodes}
+
+    def step(self) -> float:
+        return math.inf
+
+    def submit(self, act: Callable[[], object],
+               done: Callable[..., None]) -> None:
+        super().submit(act, self._waking(done))
+
+    def _waking(self, done: Callable[..., None]) -> Callable[..., None]:
+        def over(found: object) -> None:
+            done(found)
+            for node in self.nodes:
+                if not node.scheduler._events.empty():
+                    node.wake(self.now)
+        return over
+
+    def go_on(self, seconds: float) -> None:
+        self.run(self.now + seconds)
+
+    def database(self, state: object) -> None:
+        """The one database is in that state, for all nodes."""
+        for node in self.nodes:
+            node.database.state = state
