@@ -184,7 +184,8 @@ def test_nginx_passes_polls_of_the_balancer_alone(
         assert client.ask(proxy.port, '/healthcheck/detail').status == 404
 
 
-@pytest.mark.parametrize('example', ['haproxy.cfg', 'haproxy-agent.cfg'])
+@pytest.mark.parametrize('example', [
+    'haproxy.cfg', 'haproxy-agent.cfg', 'haproxy-open.cfg'])
 def test_haproxy_warns_of_nothing(example: str, tmp_path: pathlib.Path,
                                   ) -> None:
     (tmp_path / 'haproxy.cfg').write_text(

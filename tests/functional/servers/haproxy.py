@@ -67,13 +67,13 @@ class HAProxy(process.Server):
                 answer += data
         return answer.decode()
 
-    def server(self, name: str) -> dict[str, str]:
-        """Return all that HAProxy knows of one backend."""
+    def server(self, name: str, backend: str = 'back') -> dict[str, str]:
+        """Return all that HAProxy knows of one server."""
         table = self.ask('show stat').lstrip('# ').splitlines()
         for row in csv.DictReader(table):
-            if row['pxname'] == 'back' and row['svname'] == name:
+            if row['pxname'] == backend and row['svname'] == name:
                 return row
-        raise process.ServerError(f'haproxy has no server {name}')
+        raise process.ServerError(f'haproxy has no server {backend}/{name}')
 
     def set(self, name: str, what: str) -> None:
         """What an operator does: ``state drain``, ``weight 10``."""
