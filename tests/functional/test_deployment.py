@@ -12,7 +12,10 @@ import subprocess
 import sys
 import threading
 
+import jinja2
+from jinja2 import nativetypes
 import pytest
+import yaml
 
 from tests.functional import servers
 from tests.functional.servers import client
@@ -23,18 +26,26 @@ EXAMPLES = ROOT / 'doc' / 'source' / 'examples'
 
 
 class Node:
-    """A service that answers with its name, and a health that a test sets."""
+    """A service that answers with its name, and a health that a test sets.
+
+    :ivar well: whether it serves
+    :ivar shared: whether what it shares with other nodes is well; the service
+        serves without
+    """
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.well = True
+        self.shared = True
         node = self
 
         class Handler(http_server.BaseHTTPRequestHandler):
             def do_GET(self) -> None:  # noqa: N802
-                polled = self.path == '/healthcheck'
+                polled = self.path.startswith('/healthcheck')
                 body = b'OK' if polled else node.name.encode()
-                self.send_response(200 if node.well else 503)
+                fails = not node.well or (
+                    self.path == '/healthcheck' and not node.shared)
+                self.send_response(503 if fails else 200)
                 self.send_header('Content-Length', str(len(body)))
                 self.end_headers()
                 self.wfile.write(body)
@@ -141,35 +152,67 @@ class ApacheBalancer(Proxy):
                 '-f', str(self.directory / 'httpd.conf')]
 
 
+class ApacheOpen(ApacheBalancer):
+    """Which has each node twice."""
+
+    example = 'apache-open.conf'
+
+
 def before(kind: type[Proxy], nodes: list[Node]) -> Proxy:
     proxy = kind(**{'192.0.2.11:8774': f'127.0.0.1:{nodes[0].port}',
                     '192.0.2.12:8774': f'127.0.0.1:{nodes[1].port}'})
     listens = 'listen ' if kind is Nginx else 'Listen '
     proxy.changes[f'{listens}8774'] = f'{listens}127.0.0.1:{proxy.port}'
-    if kind is ApacheBalancer:
+    if issubclass(kind, ApacheBalancer):
         proxy.changes['*:8774'] = f'127.0.0.1:{proxy.port}'
     else:
         proxy.changes['fail_timeout=10s'] = 'fail_timeout=1s'
     return proxy
 
 
+BOTH = {(200, 'one'), (200, 'two')}
+
+
+def of_some(proxy: Proxy) -> set[tuple[int, str]]:
+    """The answers to some requests."""
+    given = [client.ask(proxy.port, '/') for _ in range(8)]
+    return {(answer.status, answer.text) for answer in given}
+
+
 @pytest.mark.parametrize('kind', [Nginx, ApacheBalancer])
 def test_node_leaves_and_returns(kind: type[Proxy], nodes: list[Node],
                                  ) -> None:
-    def answers() -> set[tuple[int, str]]:
-        given = [client.ask(proxy.port, '/') for _ in range(8)]
-        return {(answer.status, answer.text) for answer in given}
-
-    both = {(200, 'one'), (200, 'two')}
     with before(kind, nodes) as proxy:
-        servers.wait_until(lambda: answers() == both, 'both')
+        servers.wait_until(lambda: of_some(proxy) == BOTH, 'both')
         # Nobody else reads how they are.
         assert client.ask(proxy.port, '/healthcheck').status == 404
         assert client.ask(proxy.port, '/healthcheck/detail').status == 404
         nodes[0].well = False
-        servers.wait_until(lambda: answers() == {(200, 'two')}, 'one is out')
+        servers.wait_until(lambda: of_some(proxy) == {(200, 'two')},
+                           'one is out')
         nodes[0].well = True
-        servers.wait_until(lambda: answers() == both, 'one is back')
+        servers.wait_until(lambda: of_some(proxy) == BOTH, 'one is back')
+
+
+def test_apache_fails_open(nodes: list[Node]) -> None:
+    one, two = nodes
+    proxy = before(ApacheOpen, nodes)
+    for name, node in (('node1', one), ('node2', two)):
+        proxy.changes[f'{name}.example.org:8774'] = f'localhost:{node.port}'
+    proxy.changes['hcinterval=2'] = 'hcinterval=1'
+    with proxy:
+        servers.wait_until(lambda: of_some(proxy) == BOTH, 'both')
+        one.shared = False
+        servers.wait_until(lambda: of_some(proxy) == {(200, 'two')},
+                           'one is out')
+        # One is in again: now both are reached as standbys.
+        two.shared = False
+        servers.wait_until(lambda: of_some(proxy) == BOTH, 'all stay')
+        one.well = False
+        servers.wait_until(lambda: of_some(proxy) == {(200, 'two')},
+                           'one is out for its own fault')
+        one.well = one.shared = two.shared = True
+        servers.wait_until(lambda: of_some(proxy) == BOTH, 'as before')
 
 
 @pytest.mark.parametrize(('allowed', 'status'), [
@@ -199,6 +242,35 @@ def test_haproxy_warns_of_nothing(example: str, tmp_path: pathlib.Path,
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     assert (done.returncode, done.stdout) == (
         0, 'Configuration file is valid\n')
+
+
+def test_kolla_ansible_fails_open(tmp_path: pathlib.Path) -> None:
+    """Its template puts the lines into a frontend, and reads the file."""
+    line = yaml.safe_load((EXAMPLES / 'kolla-ansible-open.yml').read_text())[
+        'haproxy_frontend_http_extra']
+    lines = nativetypes.NativeEnvironment().from_string(line).render(
+        item={'key': 'nova-api'})
+    ansible = jinja2.Environment(trim_blocks=True)
+    ansible.filters['kolla_address'] = lambda network, host: f'192.0.2.{host}'
+    backend = ansible.from_string(
+        (EXAMPLES / 'kolla-ansible-open.cfg').read_text()).render(
+            groups={'nova-api': ['11', '12']}, nova_api_listen_port=8774,
+            hostvars={host: {'ansible_facts': {'hostname': f'node{host}'}}
+                      for host in ('11', '12')})
+    (tmp_path / 'haproxy.cfg').write_text('\n'.join([
+        'global', 'log 127.0.0.1 local0', 'defaults', 'mode http',
+        'log global', 'timeout connect 1s', 'timeout client 5s',
+        'timeout server 5s', 'frontend nova_api_front', *lines,
+        'bind 127.0.0.1:8774', 'default_backend nova_api_back',
+        'backend nova_api_back', 'server node11 192.0.2.11:8774 check',
+        backend, '']))
+    done = subprocess.run(
+        [process.find_binary('haproxy', 'haproxy'), '-c', '-f',
+         str(tmp_path / 'haproxy.cfg')], check=False, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    assert (done.returncode, done.stdout) == (
+        0, 'Configuration file is valid\n')
+    assert backend.count(' check ') == 2
 
 
 @pytest.mark.parametrize('names', [

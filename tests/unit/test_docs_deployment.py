@@ -23,9 +23,9 @@ def read(name):
     return yaml.safe_load((EXAMPLES / name).read_text(encoding='utf-8'))
 
 
-def kubernetes():
+def kubernetes(name='kubernetes.yaml'):
     return {name: (probe['httpGet']['path'], probe)
-            for name, probe in read('kubernetes.yaml').items()}
+            for name, probe in read(name).items()}
 
 
 def helm(service, component, container):
@@ -44,11 +44,14 @@ def operator():
 
 @pytest.mark.parametrize('probes, ready', [
     (kubernetes(), '/healthcheck'),
+    (kubernetes('kubernetes-open.yaml'),
+     '/healthcheck/ready?exclude=database&exclude=message_queue'),
     (helm('nova', 'api-osapi', 'default'), '/healthcheck'),
     # It has /healthcheck already.
     (helm('cinder', 'api', 'cinder-api'), None),
     (operator(), '/healthcheck'),
-], ids=['Kubernetes', 'helm nova', 'helm cinder', 'nova-operator'])
+], ids=['Kubernetes', 'Kubernetes, open', 'helm nova', 'helm cinder',
+        'nova-operator'])
 def test_liveness_looks_at_no_backend(probes, ready):
     paths = {name: path for name, (path, _) in probes.items()}
     assert paths == {'livenessProbe': '/healthcheck/live',
@@ -110,6 +113,27 @@ def test_kolla_adds_lines_for_one_service(service, expected):
     text = read('kolla-ansible.yml')['haproxy_backend_http_extra']
     template = nativetypes.NativeEnvironment().from_string(text)
     assert template.render(item={'key': service}) == expected
+
+
+@pytest.mark.parametrize('service, more', [
+    ('nova-api', ['use_backend nova_open if { nbsrv(nova_api_back) eq 0 }']),
+    ('grafana', [])])
+def test_kolla_keeps_its_own_lines_of_a_frontend(service, more):
+    text = read('kolla-ansible-open.yml')['haproxy_frontend_http_extra']
+    template = nativetypes.NativeEnvironment().from_string(text)
+    assert template.render(item={'key': service}) == [
+        'option httplog', 'option forwardfor', *more]
+
+
+@pytest.mark.parametrize('example', [
+    'apache-open.conf', 'haproxy-open.cfg', 'haproxy-open-3.4.cfg',
+    'kolla-ansible-open.cfg', 'kubernetes-open.yaml'])
+def test_what_is_excluded_is_what_nodes_share(example):
+    """A misspelt name excludes nothing, and nobody would know."""
+    queries = re.findall(r'/healthcheck/ready\?(\S+)',
+                         (EXAMPLES / example).read_text())
+    assert set(queries) in ({'exclude=cells&exclude=message_queue'},
+                            {'exclude=database&exclude=message_queue'})
 
 
 def test_what_restarts_a_container_of_kolla_asks_for_live():
