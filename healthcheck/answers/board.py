@@ -51,6 +51,7 @@ class Reports:
 
 
 _NOTHING = Reports(None, None)
+_NO_HOLDS: Mapping[str, str] = {}
 
 
 class Pages:
@@ -112,10 +113,10 @@ class Pages:
                 self._last_node = holding.as_last(
                     holding.shared(checks, now))
             self._held_by_others = holding.held(reports.shared, now)
-            self.ready = self._view([*self.verdicts, *out])
+            self.ready = self._without(frozenset(), last=False)
             self.held = self._held()
             self.checks = {v.name: self._alone(v) for v in self.verdicts}
-        self.last = (self._view([*self.verdicts, *out], last=True) if self.held
+        self.last = (self._without(frozenset(), last=True) if self.held
                      else self.ready)
         # cachetools, for its bound: callers may send any number of values.
         self._excluding: cachetools.LRUCache[
@@ -153,7 +154,7 @@ class Pages:
                  notes: Sequence[str] = ()) -> render.Rendering:
         return self._view([*(v for v in self.verdicts
                              if v.name not in excluded), *self.out], notes,
-                          last)
+                          self._last_node if last else self._held_by_others)
 
     def _held(self) -> str:
         _, judged = report.judge([*self.verdicts, *self.out])
@@ -171,10 +172,9 @@ class Pages:
 
     def _view(self, verdicts: Sequence[report.Verdict],
               notes: Sequence[str] = (),
-              last: bool = False) -> render.Rendering:
+              holds: Mapping[str, str] = _NO_HOLDS) -> render.Rendering:
         status, judged = report.judge(verdicts)
-        held = holding.hold(judged, self._last_node if last
-                            else self._held_by_others)
+        held = holding.hold(judged, holds)
         if held is not None:
             status, judged = report.judge(held)
         return render.Rendering(judged, status, notes=notes,

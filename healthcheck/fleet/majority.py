@@ -44,7 +44,7 @@ class Votes:
     others: int
 
 
-def tally(check: NodeCheck, others: Sequence[NodeRecord]) -> Votes:
+def votes(check: NodeCheck, others: Sequence[NodeRecord]) -> Votes:
     """Count the nodes that look at the same target and are not drained.
 
     A node may have several records, one for each of its services. It fails
@@ -103,7 +103,7 @@ class Majority:
 
     def _note(self, check: NodeCheck, others: Sequence[NodeRecord],
               now: float, before: str | None) -> str | None:
-        found = tally(check, others)
+        found = votes(check, others)
         if found.others and found.failing >= self._needed(found.others):
             self._lost_at.pop(check.name, None)
             return (f', ON {found.failing + 1} OF {found.others + 1} '

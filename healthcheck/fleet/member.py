@@ -273,9 +273,10 @@ class Member:
         for name in before.keys() - notes.keys():
             LOG.warning('Healthcheck %(check)s: a failure takes this node '
                         'out again', {'check': name})
-        # Not published at each read: only when it says something new.
-        if notes != before or any(
-                until - one.until > self._ttl / 4 for one in self.holds):
+        # Not published at each read of the store, except for the last.
+        step = 0.0 if self._trouble else self._ttl / 4
+        if notes != before or any(until - one.until > step
+                                  for one in self.holds):
             self.holds = tuple(report.HeldCheck(name, note, until)
                                for name, note in sorted(notes.items()))
 

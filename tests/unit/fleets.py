@@ -24,7 +24,8 @@ Status = report.Status
 
 UP = (world.OK, 0.01)
 REFUSED = (world.REFUSED, 0.01)
-HANGS = (world.OK, None)
+HANGS = (report.Result.failed('NO ANSWER'), 4.0)
+NEVER = (world.OK, None)
 
 
 class Records:
@@ -95,7 +96,7 @@ class Handle:
 class Shared(world.Backend):
     """A node's way to what all nodes share.
 
-    :ivar state: UP, REFUSED or HANGS
+    :ivar state: UP, REFUSED, HANGS (its driver gives up) or NEVER (does not)
     """
 
     hosts = frozenset(('db.example.org',))
@@ -200,7 +201,9 @@ class Node:
     def out(self, since: float = 0.0) -> bool:
         """Whether it has been out since then."""
         before = [status for at, status in self.statuses if at <= since]
-        return Status.FAIL in (*before[-1:], *(
+        # A hold ends by itself, also between two steps.
+        last = before[-1:] if since < self._fleet.now else []
+        return Status.FAIL in (self.status, *last, *(
             status for at, status in self.statuses if at > since))
 
 

@@ -349,6 +349,39 @@ class TestSuspicion:
         assert all(one.started for one in many)
 
 
+class TestOtherNodes:
+    """Other nodes have found something else."""
+
+    @pytest.mark.parametrize('traffic', [True, False])
+    def test_it_sets_off_a_probe(self, traffic):
+        database, calls, here = make()
+        if not traffic:
+            database = Database(lambda now: (world.OK, 0.01))
+            here = world.World([database], POLICY)
+        here.run(5)
+        here.scheduler.suspects.others_differ('database', here.now)
+        here.run(5 + evidence.TICK)
+        assert len(database.started) == 2
+        here.run(9)
+        assert len(database.started) == 2
+
+    def test_the_cause_of_a_change_is_said(self):
+        database, calls, here = make()
+        here.run(5)
+        database.behaviour = lambda now: (world.REFUSED, 0.01)
+        here.scheduler.suspects.others_differ('database', here.now)
+        here.run(6)
+        change = here.reports[-1][1].checks[0].history.transitions[-1]
+        assert (change.status, change.cause) == (Status.WARN, history.FLEET)
+
+    def test_a_check_that_is_not_there(self):
+        database, calls, here = make()
+        here.run(5)
+        here.scheduler.suspects.others_differ('cells', here.now)
+        here.run(9)
+        assert len(database.started) == 1
+
+
 class TestBurst:
 
     def test_a_burst_brings_the_next_probe_forward(self):

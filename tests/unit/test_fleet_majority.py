@@ -4,43 +4,265 @@
 
 from __future__ import annotations
 
+import dataclasses
+import math
+
 from hypothesis import given
+from hypothesis import HealthCheck
+from hypothesis import Phase
 from hypothesis import settings
 from hypothesis import strategies as st
 import pytest
 
+from healthcheck.fleet import majority
+from healthcheck.fleet import member as member_module
+from healthcheck.fleet import members
 from healthcheck.probing import policy as policy_module
+from healthcheck.reports import fleet
 from healthcheck.reports import report
+from healthcheck.targets import failures
 from tests.unit import fleets
 
 Status = report.Status
 POLICY = policy_module.Policy()
+RELEASE = POLICY.fall * POLICY.retry_interval
 
 # Until every node has seen each other node's record change.
-SETTLED = 40.0
+SETTLED = 30.0
+
+# To read the records and to write one, each as late as allowed.
+NEWS = 2 * (member_module.LOOK + member_module.BEAT)
+
+# A fleet is too much to shrink: the seed says all.
+few = settings(max_examples=6, deadline=None, phases=[
+    Phase.explicit, Phase.reuse, Phase.generate],
+    suppress_health_check=[HealthCheck.too_slow])
+seeds = st.integers(0, 2 ** 32)
+faults = st.sampled_from([fleets.REFUSED, fleets.HANGS])
 
 
-def settled(nodes, seed=0, policy=POLICY, quorum='100%'):
+def settled(nodes, seed=0, quorum='100%', policy=POLICY):
     made = fleets.Fleet(nodes, policy, seed=seed, quorum=quorum)
     made.go_on(SETTLED)
     assert [node.status for node in made.nodes] == [Status.PASS] * nodes
     return made
 
 
-@settings(max_examples=60, deadline=None)
-@given(nodes=st.integers(2, 7), seed=st.integers(0, 10 ** 6),
-       fault=st.sampled_from([fleets.REFUSED, fleets.HANGS]),
-       wait=st.floats(0, 12))
-def test_all_stay_when_all_fail(nodes, seed, fault, wait):
+def out(made, since):
+    return [node.name for node in made.nodes if node.out(since)]
+
+
+@few
+@given(nodes=st.integers(2, 7), seed=seeds, wait=st.floats(0, 12),
+       fault=st.one_of(faults, st.just(fleets.NEVER)))
+def test_all_stay_when_all_fail(nodes, seed, wait, fault):
+    """No node is out at any moment, although each probes in its own time."""
     made = settled(nodes, seed)
     made.go_on(wait)
     begun = made.now
     made.database(fault)
-    made.go_on(120)
-    assert [node.name for node in made.nodes if node.out(begun)] == []
+    made.go_on(90)
+    assert out(made, begun) == []
     for node in made.nodes:
         assert node.lines[0].endswith(f', ON {nodes} OF {nodes} NODES)')
+        assert node.lines[0].startswith('OK (DATABASE: ')
+    if fault is fleets.NEVER:
+        return
     made.database(fleets.UP)
     made.go_on(POLICY.recovery)
+    assert out(made, begun) == []
     assert {node.status for node in made.nodes} == {Status.PASS}
     assert not any(node.held for node in made.nodes)
+
+
+@few
+@given(nodes=st.integers(2, 7), seed=seeds, fault=faults)
+def test_one_that_fails_alone_leaves(nodes, seed, fault):
+    made = settled(nodes, seed)
+    begun, one = made.now, made.nodes[0]
+    one.database.state = fault
+    made.go_on(POLICY.detection)
+    assert out(made, begun) == ['n0']
+    one.database.state = fleets.UP
+    made.go_on(POLICY.recovery)
+    assert out(made, made.now) == []
+
+
+def test_others_do_not_go_on_probing_for_one_that_fails_alone():
+    made = settled(3)
+    made.nodes[0].database.state = fleets.REFUSED
+    made.go_on(20)
+    before = [len(node.database.started) for node in made.nodes]
+    made.go_on(100)
+    for node, probes in zip(made.nodes, before):
+        assert len(node.database.started) - probes <= 11
+
+
+@few
+@given(nodes=st.integers(3, 7), seed=seeds, fault=faults)
+def test_one_that_passes_again_releases_all(nodes, seed, fault):
+    made = settled(nodes, seed)
+    made.database(fault)
+    made.go_on(60)
+    made.nodes[0].database.state = fleets.UP
+    made.go_on(POLICY.recovery + NEWS + RELEASE)
+    assert out(made, made.now) == [node.name for node in made.nodes[1:]]
+    assert made.nodes[0].status is Status.PASS
+
+
+@pytest.mark.parametrize('quorum, stays', [
+    ('50%', True), ('2', True), ('3', False), ('75%', False)])
+def test_a_smaller_quorum(quorum, stays):
+    made = settled(4, quorum=quorum)
+    for node in made.nodes[:3]:
+        node.database.state = fleets.REFUSED
+    made.go_on(60)
+    assert out(made, made.now) == ([] if stays else ['n0', 'n1', 'n2'])
+    if stays:
+        assert made.nodes[0].lines == [
+            'OK (DATABASE: CONNECTION REFUSED, ON 3 OF 4 NODES)']
+
+
+@few
+@given(seed=seeds, fault=faults, also_the_store=st.booleans())
+def test_one_that_is_cut_off_is_never_held(seed, fault, also_the_store):
+    """The others pass, whatever this node knows of them."""
+    made = settled(3, seed)
+    one = made.nodes[0]
+    one.database.state, one.store.cut = fault, also_the_store
+    begun = made.now
+    while made.now < begun + 90:
+        made.go_on(0.5)
+        assert not one.held
+    assert out(made, begun) == ['n0']
+
+
+@few
+@given(seed=seeds, wait=st.floats(0, 5))
+def test_without_the_store_each_soon_judges_alone(seed, wait):
+    made = settled(3, seed)
+    made.database(fleets.REFUSED)
+    made.go_on(30 + wait)
+    made.records.away = True
+    begun = made.now
+    made.go_on(POLICY.ttl - 4 * member_module.LOOK)
+    assert out(made, begun) == []
+    made.go_on(5 * member_module.LOOK)
+    assert out(made, made.now) == ['n0', 'n1', 'n2']
+    made.records.away = False
+    made.go_on(member_module.LONGEST * 1.5 + NEWS)
+    assert out(made, made.now) == []
+
+
+def test_the_store_restarts_empty():
+    made = settled(3)
+    made.database(fleets.REFUSED)
+    made.go_on(30)
+    begun = made.now
+    made.records.empty()
+    made.go_on(60)
+    assert out(made, begun) == []
+
+
+def test_drained_nodes_do_not_count():
+    made = settled(3)
+    for node in made.nodes[1:]:
+        node.drained = 'DRAINED'
+    made.go_on(NEWS)
+    made.database(fleets.REFUSED)
+    made.go_on(60)
+    assert made.nodes[0].status is Status.FAIL
+    made.nodes[1].drained = ''
+    made.go_on(NEWS)
+    assert made.nodes[0].lines == [
+        'OK (DATABASE: CONNECTION REFUSED, ON 2 OF 2 NODES)']
+
+
+def test_one_that_never_passed_is_not_held():
+    made = fleets.Fleet(3, POLICY)
+    made.nodes[0].database.state = fleets.REFUSED
+    made.go_on(SETTLED)
+    made.database(fleets.REFUSED)
+    made.go_on(60)
+    assert out(made, made.now) == ['n0']
+
+
+def test_a_node_that_died_does_not_count_for_long():
+    """Its last record says that it passes."""
+    made = settled(3)
+    dead = made.nodes[2]
+    dead.wake = lambda at: None
+    dead.member.step = lambda: math.inf
+    made.database(fleets.REFUSED)
+    made.go_on(members.MISSED * member_module.BEAT + NEWS)
+    assert out(made, made.now)[:2] == []
+    assert made.nodes[0].lines == [
+        'OK (DATABASE: CONNECTION REFUSED, ON 2 OF 2 NODES)']
+
+
+def a_record(node='other', failing=True, status=Status.FAIL, **changed):
+    check = fleet.NodeCheck('database', status, 'NO ANSWER', 'target',
+                            failing=failing)
+    return fleet.NodeRecord(**{
+        'node': node, 'version': '1', 'sequence': 1, 'beat': 2.0,
+        'state': fleet.OUT, 'checks': (check,), **changed})
+
+
+MINE = a_record().checks[0]
+
+
+@pytest.mark.parametrize('others, votes', [
+    ([], (0, 0)),
+    ([a_record()], (1, 1)),
+    ([a_record(), a_record('b', False, Status.PASS)], (1, 2)),
+    # Its first failure is not confirmed yet.
+    ([a_record(status=Status.WARN)], (1, 1)),
+    ([a_record(failing=False, status=Status.WARN)], (0, 1)),
+    # It knows nothing: its result is stale.
+    ([a_record(failing=False, status=None)], (0, 0)),
+    ([a_record(state=fleet.DRAINED)], (0, 0)),
+    # Two services of a host are one node.
+    ([a_record(), a_record()], (1, 1)),
+    ([a_record(), a_record(failing=False, status=Status.PASS)], (0, 1)),
+    ([a_record(checks=())], (0, 0)),
+    *(([a_record(checks=(dataclasses.replace(MINE, **other),))], (0, 0))
+      for other in ({'target': 'another'}, {'name': 'other'},
+                    {'reason': failures.BAD_URL})),
+])
+def test_votes(others, votes):
+    assert majority.votes(MINE, others) == majority.Votes(*votes)
+
+
+@pytest.mark.parametrize('changed', [
+    {'failing': False}, {'critical': False}, {'target': ''},
+    {'reason': failures.BAD_URL}, {'name': 'never passed'}])
+def test_what_is_never_held(changed):
+    mine = dataclasses.replace(MINE, **changed)
+    others = [a_record(checks=(dataclasses.replace(mine, failing=True,
+                                                   critical=True),))]
+    made = majority.Majority(majority.quorum('100%'), 4)
+    assert made.judge(frozenset(['database']), [mine], others, 0) == {}
+    assert made.judge(frozenset(['database']), [MINE], [a_record()], 0)
+
+
+@pytest.mark.parametrize('text, others, needed', [
+    ('100%', 7, 7), ('50%', 7, 4), ('1%', 7, 1), ('3', 7, 3), ('9', 7, 9)])
+def test_the_quorum(text, others, needed):
+    assert majority.quorum(text)(others) == needed
+
+
+def test_it_is_kept_for_a_moment_when_too_few_fail():
+    made = majority.Majority(majority.quorum('100%'), 4)
+    well = a_record(failing=False, status=Status.PASS)
+    passed = frozenset(['database'])
+    kept = {'database': ', ON 2 OF 2 NODES'}
+    assert made.judge(passed, [MINE], [a_record()], 0) == kept
+    assert made.judge(passed, [MINE], [well], 1) == kept
+    assert made.judge(passed, [MINE], [well], 4.9) == kept
+    assert made.judge(passed, [MINE], [a_record()], 4.95) == kept
+    assert made.judge(passed, [MINE], [well], 5) == kept
+    assert made.judge(passed, [MINE], [well], 9) == {}
+    assert made.judge(passed, [MINE], [well], 10) == {}
+    # What nobody knows holds nothing, not even for a moment.
+    assert made.judge(passed, [MINE], [a_record()], 11) == kept
+    assert made.judge(passed, [MINE], None, 12) == {}

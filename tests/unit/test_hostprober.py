@@ -11,6 +11,7 @@ from healthcheck.host import hostprober
 from healthcheck.host import sharing
 from healthcheck.probing import policy
 from healthcheck.probing import simulated
+from healthcheck.reports import fleet as fleet_module
 from healthcheck.reports import report
 
 POLICY = policy.Policy(interval=10.0, retry_interval=2.0)
@@ -23,6 +24,8 @@ class Scheduler:
         self.publish = publish
         self.acts = []
         self.told = []
+        self.suspects = self
+        self.differing = []
 
     def run(self, go_on, every):
         self.told.append('run')
@@ -30,6 +33,9 @@ class Scheduler:
             assert self.acts, 'nothing left to do'
             self.acts.pop(0)()
         self.told.append('end')
+
+    def others_differ(self, name, now):
+        self.differing.append((name, now))
 
     def restore(self, last):
         self.told.append(('restore', last))
@@ -51,7 +57,7 @@ class Scheduler:
 class Member:
     """A process. ``run`` lasts until ``acts`` of its scheduler stop it."""
 
-    def __init__(self, place, clock):
+    def __init__(self, place, clock, fleet=None):
         self.shown = []
 
         def make(publish):
@@ -59,7 +65,8 @@ class Member:
             return self.scheduler
         self.prober = hostprober.HostProber(
             group_module.Group(str(place), 'a' * 64, hostprober.lease(POLICY)),
-            POLICY, make, self.shown.append, lambda: int(clock() * 1e9))
+            POLICY, make, self.shown.append, lambda: int(clock() * 1e9),
+            fleet=fleet)
         self.prober._stopping.wait = lambda seconds: self.wait(seconds)
         self.waits = []
 
@@ -276,3 +283,113 @@ def test_all_that_is_known_comes_from_whoever_probes(member, clock):
     assert other.prober.known() is None
     one.run(lambda: one.scheduler.publish(full))
     assert other.prober.known() == one.prober.known() == full
+
+
+class Fleet:
+    """What other hosts find, as a test says."""
+
+    def __init__(self):
+        self.holds = ()
+        self.told = []
+        self.differing = set()
+        self.seen = None
+
+    def lead(self):
+        self.told.append('lead')
+
+    def rest(self):
+        self.told.append('rest')
+
+    def stop(self):
+        self.told.append('stop')
+
+    def took(self, found):
+        self.told.append(found)
+
+    def others_differ(self):
+        found, self.differing = self.differing, set()
+        return found
+
+    def view(self):
+        found, self.seen = self.seen, None
+        return found
+
+
+HOLDS = (report.HeldCheck('database', ', ON 2 OF 2 NODES', 1030.0),)
+VIEW = fleet_module.FleetView('nova', 'me', 1000.0, '', (
+    fleet_module.NodeSeen(fleet_module.NodeRecord(
+        'me', '1', 7, 2.0, fleet_module.IN), 999.0, True),))
+
+
+class Test_fleet:
+    """The prober takes part in the fleet of its host."""
+
+    @pytest.fixture
+    def fleet(self):
+        return Fleet()
+
+    @pytest.fixture
+    def one(self, tmp_path, clock, fleet):
+        return Member(tmp_path, clock, fleet)
+
+    @pytest.fixture
+    def other(self, member):
+        return member()
+
+    def test_it_hears_of_each_report(self, one, fleet):
+        one.run(lambda: one.scheduler.publish(found(1000.0)))
+        assert fleet.told == ['lead', found(1000.0), 'rest', 'stop']
+
+    def test_what_others_hold_is_published_with_the_next_report(
+            self, one, other, fleet):
+        def act():
+            fleet.holds = HOLDS
+            one.scheduler.publish(found(1000.0))
+        one.run(act)
+        other.prober.look()
+        assert other.shown[-1].holds == one.shown[-1].holds == HOLDS
+
+    def test_and_without_one_when_it_changes(self, one, other, fleet):
+        def change(holds):
+            def act():
+                fleet.holds = holds
+            return act
+        one.run(lambda: one.scheduler.publish(found(1000.0)), change(HOLDS),
+                change(()), lambda: None)
+        assert [each.holds for each in one.shown] == [(), HOLDS, ()]
+        other.prober.look()
+        assert other.shown[-1].holds == ()
+
+    def test_a_process_that_probes_for_itself_holds_nothing(
+            self, one, fleet, tmp_path):
+        fleet.holds = HOLDS
+        tmp_path.rmdir()
+        one.run(lambda: one.scheduler.publish(found(1000.0)))
+        assert [each.holds for each in one.shown] == [()]
+        assert fleet.told == ['stop']
+
+    def test_what_others_find_sets_off_a_probe(self, one, fleet, clock):
+        def act():
+            fleet.differing = {'database'}
+        one.run(act, lambda: None)
+        assert one.scheduler.differing == [('database', clock.now)]
+
+    def test_every_process_can_show_the_fleet(self, one, other, fleet):
+        assert other.prober.fleet() is None
+
+        def act():
+            fleet.seen = VIEW
+        one.run(act, lambda: None)
+        assert other.prober.fleet() == VIEW
+
+    def test_a_view_that_is_not_ours_is_not_shown(self, one, other, fleet):
+        def act():
+            fleet.seen = VIEW
+        one.run(act, lambda: None)
+        directory = other.prober._sharing.directory
+        path = next(name for name in directory.names()
+                    if name.endswith('.fleet'))
+        for data in (b'torn', directory.read(path)[0].replace(
+                b'aaaa', b'bbbb')):
+            directory.write(path, data, 1, path[:32] + '.1.tmp')
+            assert other.prober.fleet() is None

@@ -219,3 +219,45 @@ def test_a_noncritical_check_can_go_stale_too(board, clock):
     assert text(board.pages(()).ready) == ('200', 'OK\nOK (STALE)')
     clock.now = 40.0
     assert text(board.pages(()).ready)[0] == '503'
+
+
+class Test_held_by_others:
+    """Other nodes fail a check, too, so that does not take this one out."""
+
+    def publish(self, board, until, *, holds=('database',), **changed):
+        failing = check('database', Status.FAIL, **{
+            'label': 'DATABASE', 'shared': True, **changed})
+        board.publish(report.Report(
+            (failing, check('message_queue')),
+            holds=tuple(report.HeldCheck(name, ', ON 2 OF 2 NODES', until)
+                        for name in holds)))
+        return board.pages(())
+
+    def test_it_answers_200_with_a_warning(self, board):
+        shown = self.publish(board, 20.0)
+        held = 'OK (DATABASE: REFUSED, ON 2 OF 2 NODES)'
+        assert text(shown.ready) == ('200', f'{held}\nOK')
+        assert text(shown.excluding('exclude=message_queue')) == ('200', held)
+        assert text(shown.last) == text(shown.ready)
+        # Who asks for one check wants to know of that check.
+        assert text(shown.checks['database']) == ('503', 'DATABASE: REFUSED')
+
+    def test_it_ends_by_itself(self, board, clock):
+        assert self.publish(board, 20.0).expires_at == 20.0
+        clock.now = 19.9
+        assert text(board.pages(()).ready)[0] == '200'
+        clock.now = 20.0
+        assert text(board.pages(()).ready) == ('503', 'DATABASE: REFUSED\nOK')
+
+    @pytest.mark.parametrize('changed', [
+        {'holds': ()}, {'holds': ('message_queue',)}, {'shared': False},
+        # The prober of this node is dead.
+        {'at': -30.0}])
+    def test_what_is_not_held(self, board, changed):
+        assert text(self.publish(board, 20.0, **changed).ready)[0] == '503'
+
+    def test_what_is_this_nodes_own_takes_it_out(self, board):
+        board._names += 'worker',
+        board.publish_own(report.Report((check('worker', Status.FAIL),)))
+        assert text(self.publish(board, 20.0).ready) == (
+            '503', 'DATABASE: REFUSED\nOK\nREFUSED')
