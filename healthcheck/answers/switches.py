@@ -177,12 +177,13 @@ class Switches:
     def out_on_purpose(self) -> str:
         """Why the node is out, whatever its checks say; empty if it is not.
 
-        A switch that only counts for one port does not count here.
+        What counts for one port alone does not count here.
         """
-        state = self.state({})
-        return next((one.reason for one in (*self.verdicts(state).values(),
-                                            *self.out(state))
-                     if one.weight is report.Status.FAIL), '')
+        reasons = [self._out(), *(
+            switch({}) for name, switch in zip(self.names, self._switches)
+            if name in KINDS and name not in self._noncritical)]
+        return next((reason for reason in reasons
+                     if reason and reason != report.OK), '')
 
     def _log_change(self, port: str, state: State) -> None:
         before, self._last[port] = self._last[port], state

@@ -33,6 +33,10 @@ SETTLED = 30.0
 # To read the records and to write one, each as late as allowed.
 NEWS = 2 * (member_module.LOOK + member_module.BEAT)
 
+# From a fault of the store to what all know: attempts are seldom then, and a
+# record counts from its first change.
+KNOWN = member_module.LONGEST * 1.5 * 2 + 2 * NEWS + RELEASE
+
 # A fleet is too much to shrink: the seed says all.
 few = settings(max_examples=6, deadline=None, phases=[
     Phase.explicit, Phase.reuse, Phase.generate],
@@ -98,6 +102,23 @@ def test_others_do_not_go_on_probing_for_one_that_fails_alone():
         assert len(node.database.started) - probes <= 11
 
 
+def test_a_failure_is_not_confirmed_sooner_because_others_pass_again():
+    """Two probes decide, and they are apart."""
+    made = settled(3)
+    one, two, _ = made.nodes
+    for node in (one, two):
+        node.database.state = fleets.REFUSED
+        node.scheduler.refresh()
+        node.wake(made.now)
+    made.go_on(1.3)
+    two.database.state = fleets.UP
+    two.scheduler.refresh()
+    two.wake(made.now)
+    before = len(one.database.started)
+    made.go_on(0.65)
+    assert len(one.database.started) == before
+
+
 @few
 @given(nodes=st.integers(3, 7), seed=seeds, fault=faults)
 def test_one_that_passes_again_releases_all(nodes, seed, fault):
@@ -149,6 +170,8 @@ def test_without_the_store_each_soon_judges_alone(seed, wait):
     assert out(made, begun) == []
     made.go_on(5 * member_module.LOOK)
     assert out(made, made.now) == ['n0', 'n1', 'n2']
+    made.go_on(1.5 * member_module.LONGEST)
+    assert [node.member.holds for node in made.nodes] == [()] * 3
     made.records.away = False
     made.go_on(member_module.LONGEST * 1.5 + NEWS)
     assert out(made, made.now) == []
@@ -224,6 +247,7 @@ MINE = a_record().checks[0]
     # Two services of a host are one node.
     ([a_record(), a_record()], (1, 1)),
     ([a_record(), a_record(failing=False, status=Status.PASS)], (0, 1)),
+    ([a_record(failing=False, status=Status.PASS), a_record()], (0, 1)),
     ([a_record(checks=())], (0, 0)),
     *(([a_record(checks=(dataclasses.replace(MINE, **other),))], (0, 0))
       for other in ({'target': 'another'}, {'name': 'other'},
@@ -238,8 +262,8 @@ def test_votes(others, votes):
     {'reason': failures.BAD_URL}, {'name': 'never passed'}])
 def test_what_is_never_held(changed):
     mine = dataclasses.replace(MINE, **changed)
-    others = [a_record(checks=(dataclasses.replace(mine, failing=True,
-                                                   critical=True),))]
+    others = [a_record(checks=(dataclasses.replace(
+        mine, failing=True, critical=True, reason='NO ANSWER'),))]
     made = majority.Majority(majority.quorum('100%'), 4)
     assert made.judge(frozenset(['database']), [mine], others, 0) == {}
     assert made.judge(frozenset(['database']), [MINE], [a_record()], 0)
@@ -266,3 +290,109 @@ def test_it_is_kept_for_a_moment_when_too_few_fail():
     # What nobody knows holds nothing, not even for a moment.
     assert made.judge(passed, [MINE], [a_record()], 11) == kept
     assert made.judge(passed, [MINE], None, 12) == {}
+
+
+def forged(draw):
+    """A record as somebody who can write to the store might write it."""
+    if draw(st.booleans()):
+        return draw(st.binary(max_size=60))
+    return members.dump(a_record(
+        draw(st.sampled_from(['n0', 'n1', 'nobody', ''])),
+        sequence=draw(st.integers(0, 2 ** 60)), beat=draw(st.floats(
+            0.01, 1e9)), state=draw(st.sampled_from(['in', 'out', 'held'])),
+        checks=(dataclasses.replace(
+            MINE, target=draw(st.sampled_from(['', 'x'])),
+            failing=draw(st.booleans()), status=draw(st.sampled_from(
+                [None, *Status]))),)))
+
+
+@few
+@given(seed=seeds, data=st.data())
+def test_no_record_takes_a_healthy_node_out(seed, data):
+    made = settled(2, seed)
+    target = made.nodes[0].found.checks[0].target
+    begun = made.now
+    for _ in range(30):
+        for key in data.draw(st.sets(st.sampled_from(
+                ['n0', 'n1', 'a', 'b']))):
+            made.records.write(key, forged(data.draw).replace(
+                b'"target":"x"', b'"target":"%s"' % target.encode()))
+        made.go_on(1.0)
+    assert out(made, begun) == []
+    assert {node.status for node in made.nodes} == {Status.PASS}
+    # It sets off a probe a second at most, and fewer when they find nothing.
+    assert all(len([at for at in node.database.started if at > begun]) <= 30
+               for node in made.nodes)
+
+
+class History:
+    """What has happened to a node, by which it may be held or not."""
+
+    def __init__(self, node):
+        self.node = node
+        self.well_since = None
+
+    def note(self, now):
+        found = self.node.found
+        if found is None or self.node.drained or self.node.store.cut or (
+                found.checks[0].status is not Status.PASS):
+            self.well_since = None
+        elif self.well_since is None:
+            self.well_since = now
+
+
+EVENTS = st.tuples(
+    st.sampled_from(['refused', 'hangs', 'up', 'up', 'drain', 'resume',
+                     'cut', 'heal', 'away', 'back', 'empty', 'all']),
+    st.integers(0, 3), st.floats(0.1, 15))
+
+
+def happen(made, what, number):
+    node = made.nodes[number % len(made.nodes)]
+    if what in ('refused', 'hangs', 'up'):
+        node.database.state = getattr(fleets, what.upper())
+    elif what == 'all':
+        made.database(fleets.REFUSED)
+    elif what in ('drain', 'resume'):
+        node.drained = 'DRAINED' if what == 'drain' else ''
+    elif what in ('cut', 'heal'):
+        node.store.cut = what == 'cut'
+    elif what in ('away', 'back'):
+        made.records.away = what == 'away'
+    else:
+        made.records.empty()
+
+
+@settings(few, max_examples=15)
+@given(nodes=st.integers(2, 4), seed=seeds,
+       events=st.lists(EVENTS, min_size=5, max_size=25))
+def test_whatever_happens(nodes, seed, events):
+    """A hold rests on what was read lately, and ends when others pass."""
+    made = settled(nodes, seed)
+    past = {node: History(node) for node in made.nodes}
+    back_at = made.now
+    for what, number, seconds in [*events, ('back', 0, 60.0)]:
+        happen(made, what, number)
+        if made.records.away:
+            back_at = math.inf
+        elif back_at == math.inf:
+            back_at = made.now
+        until = made.now + seconds
+        while made.now < until:
+            made.go_on(0.25)
+            for node in made.nodes:
+                past[node].note(made.now)
+            for node in made.nodes:
+                if not node.held:
+                    continue
+                assert node.found.checks[0].fails > 0 or (
+                    node.found.checks[0].status is Status.FAIL)
+                assert made.now - node.store.reached_at <= POLICY.ttl
+                # Another node has passed for long enough, and both reached
+                # the store: that is known by now.
+                for other in made.nodes:
+                    since = past[other].well_since
+                    assert (other is node or since is None
+                            or node.store.cut or made.now - max(
+                                since, back_at) <= KNOWN), (
+                                    node.name, other.name)
