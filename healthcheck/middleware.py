@@ -95,8 +95,9 @@ class Healthcheck:
         view.check()
         self._view = view
         if is_filter and settings.evidence and self._checks.probed:
+            # A call of a method costs less than one of an object.
             self._application = responses.Responses(
-                self._application, self._passed, self._note_error)
+                self._application, self._passed, self._note_error).__call__
         self._group = (base.group_of(view, settings.backends)
                        if self._checks.probed else None)
         self._engine = processes.PerProcess(self._make_engine)

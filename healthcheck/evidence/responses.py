@@ -36,22 +36,28 @@ class Responses:
         self._note = note
         self._begun = processes.wiped_in_children()
 
+    @request.serves
     def __call__(self, environ: wsgi.WSGIEnvironment,
                  start_response: wsgi.StartResponse) -> Iterable[bytes]:
-        def start(status: str, *more: Any) -> Any:
-            if status[:1] == '5' and status[:3] != _NOT_IMPLEMENTED and (
-                    request.vouched_for(environ)):
+        # As few steps as can be: when a request comes, they are not in the
+        # processor's caches.
+        def start(status: str, headers: Any, exc_info: Any = None) -> Any:
+            if status >= '5' and self._is_fault(status, environ):
                 self._note()
-            return start_response(status, *more)
+            if exc_info is None:
+                return start_response(status, headers)
+            return start_response(status, headers, exc_info)
         if not self._begun[0]:
             self._begun[0] = 1
             self._begin(environ)
-        token = request.CURRENT.set(environ)
         try:
             return self._application(environ, start)
         except Exception:
             if request.vouched_for(environ):
                 self._note()
             raise
-        finally:
-            request.CURRENT.reset(token)
+
+    @staticmethod
+    def _is_fault(status: str, environ: wsgi.WSGIEnvironment) -> bool:
+        return (status[:1] == '5' and status[:3] != _NOT_IMPLEMENTED
+                and request.vouched_for(environ))

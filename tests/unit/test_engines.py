@@ -285,6 +285,11 @@ def test_a_statement_that_fails(mysql, ledger, exc, blamed):
     assert failed(ledger) == ([mark] if blamed else [])
 
 
+@request.serves
+def serve(environ, function):
+    return function()
+
+
 class TestAnonymous:
 
     @pytest.fixture(params=[
@@ -297,24 +302,16 @@ class TestAnonymous:
             self, mysql, ledger, environ):
         made, _, connects = mysql
         connects(error(2003))
-        token = request.CURRENT.set(environ)
-        try:
-            with pytest.raises(Exception):
-                made.connect()
-        finally:
-            request.CURRENT.reset(token)
+        with pytest.raises(Exception):
+            serve(environ, made.connect)
         assert failed(ledger) == []
 
     def test_a_failure_of_one_that_auth_token_vouched_for(self, mysql,
                                                           ledger):
         made, mark, connects = mysql
         connects(error(2003))
-        token = request.CURRENT.set({'keystone.token_info': {}})
-        try:
-            with pytest.raises(Exception):
-                made.connect()
-        finally:
-            request.CURRENT.reset(token)
+        with pytest.raises(Exception):
+            serve({'keystone.token_info': {}}, made.connect)
         assert failed(ledger) == [mark]
 
 

@@ -179,12 +179,11 @@ def test_calls_in_many_threads(found):
 
 
 def test_a_failure_for_an_anonymous_caller_sets_off_nothing(found):
-    token = request.CURRENT.set({'HTTP_X_AUTH_TOKEN': 'x'})
-    try:
-        with pytest.raises(StoreError):
-            run('plain', lambda: raise_(StoreError()))
-    finally:
-        request.CURRENT.reset(token)
+    @request.serves
+    def serve(environ):
+        run('plain', lambda: raise_(StoreError()))
+    with pytest.raises(StoreError):
+        serve({'HTTP_X_AUTH_TOKEN': 'x'})
     assert found() == (0, False)
 
 

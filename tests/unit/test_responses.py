@@ -21,7 +21,7 @@ class Service:
         self.door = responses.Responses(self, self.begin, self.note)
 
     def __call__(self, environ, start_response):
-        self.during.append((request.CURRENT.get(), request.counts()))
+        self.during.append((request.current(), request.counts()))
         if self.vouches:
             environ.update(VOUCHED)  # as auth_token does, below our filter
         if isinstance(self.answer, Exception):
@@ -71,7 +71,7 @@ def test_an_exception_is_raised_again(service, vouches):
     with pytest.raises(KeyError):
         service.ask()
     assert service.noted == vouches
-    assert request.CURRENT.get() is None
+    assert request.current() is None
 
 
 def test_auth_token_may_run_in_front(service):
@@ -95,7 +95,7 @@ def test_what_is_met_meanwhile_belongs_to_the_request(service):
     service.ask(environ)
     assert service.during[0][0] is environ
     assert service.during[0][1] is False
-    assert request.CURRENT.get() is None
+    assert request.current() is None
     assert request.counts()
 
 
