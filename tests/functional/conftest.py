@@ -128,6 +128,16 @@ def keystone_server() -> Iterator[process.Server]:
     yield from _running(servers.Keystone)
 
 
+@pytest.fixture(scope='session')
+def etcd_server() -> Iterator[process.Server]:
+    yield from _running(servers.Etcd)
+
+
+@pytest.fixture(scope='session')
+def redis_server() -> Iterator[process.Server]:
+    yield from _running(servers.Redis)
+
+
 @pytest.fixture
 def keystone(keystone_server: servers.Keystone) -> servers.Keystone:
     keystone_server.heal()

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from collections.abc import Iterator
 from collections.abc import Mapping
+from collections.abc import Sequence
 import contextlib
 import itertools
 import pathlib
@@ -71,14 +72,18 @@ class Way:
     :param server: where it ends
     :param backend: the check that goes this way
     :param url_of: from (host, port) to what the node connects to
+    :param relay: to the server; default: one at an address of this host
+    :param host: the name of the relay's address, for the node
     :ivar values: for CONF
     """
 
     def __init__(self, server: servers.MariaDB | servers.RabbitMQ,
-                 backend: str, url_of: Callable[[str, int], str]) -> None:
-        address = own_address()
-        self._relay = servers.Relay(server.host, server.port, address)
-        url = url_of(address, self._relay.port).replace('$', '$$')
+                 backend: str, url_of: Callable[[str, int], str],
+                 relay: servers.Relay | None = None, host: str = '') -> None:
+        self._relay = relay or servers.Relay(server.host, server.port,
+                                             own_address())
+        url = url_of(host or self._relay.host,
+                     self._relay.port).replace('$', '$$')
         self.values = {'queue': 'kombu+memory://', 'database': '',
                        'backends': backend,
                        'database' if backend == 'database' else 'queue': url}
@@ -107,10 +112,11 @@ def a_database(mariadb: servers.MariaDB) -> Iterator[str]:
         mariadb.drop_database(name)
 
 
-def to_database(mariadb: servers.MariaDB, name: str) -> Way:
+def to_database(mariadb: servers.MariaDB, name: str,
+                relay: servers.Relay | None = None, host: str = '') -> Way:
     """A way to one of :func:`a_database`."""
     return Way(mariadb, 'database', lambda host, port: (
-        f'mysql+pymysql://{name}:secret@{host}:{port}/{name}'))
+        f'mysql+pymysql://{name}:secret@{host}:{port}/{name}'), relay, host)
 
 
 def to_broker(broker: brokers.Broker) -> Way:
@@ -128,15 +134,18 @@ def conf(directory: pathlib.Path, way: Way, more: str = '') -> pathlib.Path:
 
 
 class Node:
-    """The API of a node."""
+    """The API of a node.
 
-    def __init__(self, directory: pathlib.Path, way: Way,
-                 more: str = '') -> None:
+    :param inside: what it is run by, such as ``unshare``
+    """
+
+    def __init__(self, directory: pathlib.Path, way: Way, more: str = '',
+                 inside: Sequence[str] = ()) -> None:
         self.way = way
         try:
             self.conf = conf(directory, self.way, more)
             self.api = test_demo.Demo(directory, '--config-file',
-                                      str(self.conf))
+                                      str(self.conf), inside=inside)
         except BaseException:
             self.way.close()
             raise

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from collections.abc import Sequence
 import contextlib
 import os
 import pathlib
@@ -38,16 +39,21 @@ ttl = 5
 
 
 class Demo:
-    """A demonstration that runs, and what it has printed."""
+    """A demonstration that runs, and what it has printed.
 
-    def __init__(self, directory: pathlib.Path, *arguments: str) -> None:
+    :param inside: what the program is run by, such as ``unshare``
+    """
+
+    def __init__(self, directory: pathlib.Path, *arguments: str,
+                 inside: Sequence[str] = ()) -> None:
         self.log = directory / 'demo.log'
         program = BIN / 'healthcheck-demo'
         with self.log.open('wb') as log:
             # A group of its own, as a terminal gives it: Ctrl-C goes to the
             # workers too.
             self.process = subprocess.Popen(
-                [program, '--port', '0', *arguments], stdout=log, stderr=log,
+                [*inside, program, '--port', '0', *arguments],
+                stdout=log, stderr=log,
                 start_new_session=True,
                 # What a killed one leaves behind is removed with the test's.
                 env={**os.environ, 'TMPDIR': str(directory)})

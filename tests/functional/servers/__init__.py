@@ -2,6 +2,7 @@
 
 """Real servers, private to a test run, that can be made to misbehave."""
 
+from tests.functional.servers.etcd import Etcd
 from tests.functional.servers.galera import GaleraNode
 from tests.functional.servers.haproxy import HAProxy
 from tests.functional.servers.keystone import Keystone
@@ -15,7 +16,9 @@ from tests.functional.servers.process import free_port
 from tests.functional.servers.process import ServerError
 from tests.functional.servers.process import wait_until
 from tests.functional.servers.rabbitmq import RabbitMQ
+from tests.functional.servers.redis import Redis
 
-__all__ = ['GaleraNode', 'HAProxy', 'Keystone', 'MariaDB', 'PgBouncer',
-           'PostgreSQL', 'RabbitMQ', 'RefusedPort', 'Relay', 'ServerError',
-           'SilentListener', 'free_port', 'wait_until']
+__all__ = ['Etcd', 'GaleraNode', 'HAProxy', 'Keystone', 'MariaDB',
+           'PgBouncer', 'PostgreSQL', 'RabbitMQ', 'Redis', 'RefusedPort',
+           'Relay', 'ServerError', 'SilentListener', 'free_port',
+           'wait_until']

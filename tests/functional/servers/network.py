@@ -61,12 +61,15 @@ class Relay:
 
     One thread owns every socket; the methods below hand it their work and
     return when it is done, so nothing here needs a lock.
+
+    :param host: the address that it listens on
+    :param port: the port there; default: a free one
     """
 
     def __init__(self, target_host: str, target_port: int,
-                 host: str = '127.0.0.1') -> None:
+                 host: str = '127.0.0.1', port: int | None = None) -> None:
         self.host = host
-        self.port = process.free_port()
+        self.port = process.free_port() if port is None else port
         self.accepted = 0
         self._target = (target_host, target_port)
         self._late = 0.0
