@@ -75,6 +75,10 @@ class Majority:
         self._notes: dict[str, str] = {}
         self._lost_at: dict[str, float] = {}
 
+    def restore(self, notes: Mapping[str, str]) -> None:
+        """Go on from what another process of this node held."""
+        self._notes, self._lost_at = dict(notes), {}
+
     def judge(self, passed: frozenset[str], own: Sequence[NodeCheck],
               others: Sequence[NodeRecord] | None,
               now: float) -> Mapping[str, str]:

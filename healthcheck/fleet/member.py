@@ -147,11 +147,17 @@ class Member:
         news, self._news = self._news, frozenset()
         return news
 
-    def begin(self) -> None:
-        """Begin, or begin again after another process took part."""
+    def begin(self, holds: tuple[report.HeldCheck, ...] = ()) -> None:
+        """Begin, or begin again after another process took part.
+
+        :param holds: what that one held; it stays so until the others'
+            records count, which takes longer than a hold may be missing
+        """
         self._written = None
         self._wrote_at = -math.inf
-        self.holds = ()
+        now = self._clock()
+        self.holds = tuple(one for one in holds if now < one.until)
+        self._majority.restore({one.name: one.note for one in self.holds})
 
     def step(self) -> float:
         """Do what is due; return when to call this again."""

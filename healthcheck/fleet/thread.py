@@ -44,10 +44,15 @@ class FleetThread:
         self._differing: set[str] = set()
         self._lock = threading.Lock()  # for _differing, held for a moment
         self.holds: tuple[report.HeldCheck, ...] = ()
+        self._inherited: tuple[report.HeldCheck, ...] = ()
         self._failing = False
 
-    def lead(self) -> None:
-        """This process probes from now on."""
+    def lead(self, holds: tuple[report.HeldCheck, ...] = ()) -> None:
+        """This process probes from now on.
+
+        :param holds: of the process that probed before
+        """
+        self.holds = self._inherited = holds
         self._begun = self._active = True
         if self._thread is None:
             thread = threading.Thread(target=self._run, daemon=True,
@@ -112,7 +117,7 @@ class FleetThread:
         member = self._member
         if self._begun:
             self._begun = False
-            member.begin()
+            member.begin(self._inherited)
         member.took(own)
         wake_at = member.step()
         if self._active:

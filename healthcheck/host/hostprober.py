@@ -149,11 +149,11 @@ class HostProber(prober.Prober):
     def _lead(self) -> None:
         """Probe for all until another process has taken over."""
         self._say(f'this process probes for all that share {self._place}')
-        self._restore()
+        last = self._restore()
         self._probing = self._leading = True
         self._trouble = None
         if self._fleet is not None:
-            self._fleet.lead()
+            self._fleet.lead(last.holds if last is not None else ())
         try:
             self._scheduler.run(self._goes_on_leading, self._tick)
         finally:
@@ -230,8 +230,11 @@ class HostProber(prober.Prober):
             return not self._stopping.is_set() and self.alive_at < until
         self._scheduler.run(go_on, self._tick)
 
-    def _restore(self) -> None:
-        """Continue from the last report, this process's own or another's."""
+    def _restore(self) -> report.Report | None:
+        """Continue from the last report, this process's own or another's.
+
+        :return: the one that was published last
+        """
         try:
             last = self._sharing.last()
         except sharing.Unusable:
@@ -239,6 +242,7 @@ class HostProber(prober.Prober):
         if last is not None and (self._found is None
                                  or _age(last) > _age(self._found)):
             self._scheduler.restore(last)
+        return last
 
     def _publish(self, found: report.Report) -> None:
         if self._leading:

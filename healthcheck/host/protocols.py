@@ -34,8 +34,11 @@ class SharedFleet(Protocol):
 
     holds: tuple[report.HeldCheck, ...]
 
-    def lead(self) -> None:
-        """Take part from now on."""
+    def lead(self, holds: tuple[report.HeldCheck, ...]) -> None:
+        """Take part from now on.
+
+        :param holds: of the process that did so before
+        """
 
     def rest(self) -> None:
         """Another process takes part, or none."""
