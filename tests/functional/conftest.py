@@ -22,6 +22,7 @@ import pytest
 
 from tests.functional import clouds
 from tests.functional import crowd as crowd_module
+from tests.functional import joined
 from tests.functional import servers
 from tests.functional.servers import process
 
@@ -181,6 +182,25 @@ def cloud(cloud_of_cells: clouds.Cloud, mariadb: servers.MariaDB,
           rabbitmq: servers.RabbitMQ) -> clouds.Cloud:
     cloud_of_cells.heal()
     return cloud_of_cells
+
+
+@pytest.fixture(scope='module', params=['etcd', 'redis'])
+def joined_nodes(request: pytest.FixtureRequest,
+                 mariadb_server: servers.MariaDB,
+                 tmp_path_factory: pytest.TempPathFactory,
+                 ) -> Iterator[joined.Fleet]:
+    store = request.getfixturevalue(f'{request.param}_server')
+    store.heal()
+    with joined.three(tmp_path_factory.mktemp('fleet'), mariadb_server,
+                      store) as made:
+        yield made
+
+
+@pytest.fixture
+def fleet(joined_nodes: joined.Fleet) -> joined.Fleet:
+    """Three nodes of a fleet. Each test with it is run for each store."""
+    joined_nodes.heal()
+    return joined_nodes
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ import contextlib
 import dataclasses
 import itertools
 import json
+import math
 import os
 import pathlib
 import statistics
@@ -30,10 +31,9 @@ from healthcheck.fleet import tooz_store
 from healthcheck.reports import fleet as records
 from tests.functional import fleet
 from tests.functional import servers
-from tests.functional import service
+from tests.functional.servers import client
 from tests.functional import stalls
 from tests.functional import test_demo
-from tests.functional.servers import client
 
 Store = servers.Etcd | servers.Redis
 
@@ -103,14 +103,11 @@ class Polls:
         for thread in self._threads:
             thread.join()
 
-    def statuses(self, since: float = 0.0,
+    def statuses(self, since: float = 0.0, until: float = math.inf,
                  names: Sequence[str] = NAMES) -> set[int]:
         """All that these nodes have answered."""
         return {one.status for name in names for one in
-                list(self.answers[name]) if one.at >= since}
-
-    def last(self, name: str) -> Told:
-        return self.answers[name][-1]
+                list(self.answers[name]) if since <= one.at < until}
 
     def wait_for(self, status: int, text: str = '', within: float = 30.0,
                  names: Sequence[str] = NAMES) -> float:
@@ -184,11 +181,11 @@ class Node(fleet.Node):
             self._drained = False
 
     @property
-    def prober(self) -> psutil.Process:
+    def prober(self) -> int:
         """The process that probes."""
         told = client.ask(self.api.port, '/healthcheck/detail',
                           Accept='application/json').text
-        return psutil.Process(json.loads(told)['prober']['pid'])
+        return int(json.loads(told)['prober']['pid'])
 
     def close(self) -> None:
         super().close()
@@ -211,6 +208,11 @@ class Fleet:
         self.store = store
         self.group = group
         self._observer = self.another('observer')
+
+    def threads(self) -> list[int]:
+        """How many each prober has."""
+        return [psutil.Process(node.prober).num_threads()
+                for node in self.nodes.values()]
 
     @property
     def bound(self) -> float:
@@ -281,7 +283,9 @@ def three(directory: pathlib.Path, mariadb: servers.MariaDB, store: Store,
     """Three nodes that are well and know each other."""
     group = f'fleet{next(_NUMBERS)}'
     with contextlib.ExitStack() as stack:
+        mariadb.heal()
         database = stack.enter_context(fleet.a_database(mariadb))
+        stack.callback(mariadb.heal)
         port = servers.free_port()
         made = {}
         for number, name in enumerate(NAMES, 2):

@@ -4,7 +4,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+import signal
 import time
 
 import pytest
@@ -13,27 +14,8 @@ from tests.functional import fleet as fleet_module
 from tests.functional import joined
 from tests.functional import servers
 
-STORES = ('etcd', 'redis')
-
 CHECK = ['option httpchk GET /healthcheck', 'http-check expect status 200',
          'http-response set-header X-Server %s']
-
-
-@pytest.fixture(scope='module', params=STORES)
-def running(request: pytest.FixtureRequest, mariadb_server: servers.MariaDB,
-            tmp_path_factory: pytest.TempPathFactory,
-            ) -> Iterator[joined.Fleet]:
-    store = request.getfixturevalue(f'{request.param}_server')
-    store.heal()
-    with joined.three(tmp_path_factory.mktemp('fleet'), mariadb_server,
-                      store) as made:
-        yield made
-
-
-@pytest.fixture
-def fleet(running: joined.Fleet) -> joined.Fleet:
-    running.heal()
-    return running
 
 
 @pytest.mark.parametrize('fault', ['kill', 'freeze'])
@@ -65,3 +47,57 @@ def test_one_that_loses_it_alone_leaves_and_returns(
         polls.wait_for(200, 'OK', fleet.bound, ['one'])
     assert polls.statuses(names=['two', 'three']) == {200}
     assert not any('NODES' in one.text for one in polls.answers['one'])
+
+
+def test_drained_nodes_do_not_count(fleet: joined.Fleet) -> None:
+    others = 'two', 'three'
+    with fleet.polls() as polls:
+        for name in others:
+            fleet.nodes[name].drain()
+        polls.wait_for(503, names=others)
+        fleet.wait_for_records()
+        fleet.mariadb.kill()
+        polls.wait_for(503, within=fleet.bound, names=['one'])
+        assert not any('NODES' in one.text for one in polls.answers['one'])
+        fleet.mariadb.heal()
+        polls.wait_for(200, 'OK', fleet.bound, ['one'])
+        fleet.nodes['two'].resume()
+        polls.wait_for(200, 'OK', names=['two'])
+        fleet.wait_for_records()
+        resumed = time.monotonic()
+        fleet.mariadb.kill()
+        polls.wait_for(200, joined.note(2), fleet.bound, ['one', 'two'])
+        assert polls.statuses(resumed, names=['one', 'two']) == {200}
+
+
+def test_one_that_is_cut_off_leaves(fleet: joined.Fleet) -> None:
+    one = fleet.nodes['one']
+    with fleet.polls() as polls:
+        one.cut_store()
+        one.way.cut()
+        polls.wait_for(503, '', one.api.bound + 2, ['one'])
+        one.way.heal()
+        one.store_way.heal()
+        polls.wait_for(200, 'OK', fleet.bound, ['one'])
+    assert polls.statuses(names=['two', 'three']) == {200}
+    assert not any('NODES' in one.text for one in polls.answers['one'])
+
+
+def test_a_killed_prober_does_not_end_the_hold(fleet: joined.Fleet) -> None:
+    one = fleet.nodes['one']
+    with fleet.polls() as polls:
+        fleet.mariadb.kill()
+        polls.wait_for(200, joined.note(3), fleet.bound)
+        killed = one.prober
+        os.kill(killed, signal.SIGKILL)
+        servers.wait_until(lambda: one.prober != killed,
+                           'another process probes')
+        # It takes part, and counts once: under the same name.
+        fleet.wait_for_records()
+        polls.wait_for(200, joined.note(3))
+        assert {told.text.rpartition(', ')[2]
+                for told in polls.answers['two'][-10:]} == {
+                    joined.note(3)[2:]}
+        assert polls.statuses() == {200}
+        fleet.mariadb.heal()
+        polls.wait_for(200, 'OK', fleet.bound)
