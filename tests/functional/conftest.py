@@ -27,7 +27,8 @@ from tests.functional import servers
 from tests.functional.servers import process
 
 
-LONGEST = ['evidence', 'serving_forked', 'cells_many', 'command', 'stopping',
+LONGEST = ['fleet_store', 'fleet', 'fleet_forged',
+           'evidence', 'serving_forked', 'cells_many', 'command', 'stopping',
            'prober_stopped', 'statuspage', 'evidence_nova',
            'message_queue_idle', 'one_prober', 'prober_killed', 'wsgi',
            'database_idle', 'access_keystone', 'servers_absent', 'agent',

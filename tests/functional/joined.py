@@ -10,6 +10,7 @@ there, and its own way to the store, and both can be cut.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from collections.abc import Mapping
 from collections.abc import Sequence
 import contextlib
 import dataclasses
@@ -18,6 +19,7 @@ import json
 import math
 import os
 import pathlib
+import re
 import statistics
 import subprocess
 import threading
@@ -229,13 +231,17 @@ class Fleet:
 
     def written(self) -> dict[str, records.NodeRecord]:
         """The records of the nodes."""
+        made = [members.load(data) for key, data in self.read().items()
+                if any(re.fullmatch(f'{name}[.][0-9a-f]{{8}}', key)
+                       for name in NAMES)]
+        return {one.node: one for one in made}
+
+    def read(self) -> Mapping[str, bytes]:
+        """All that is in the store, by its keys; nothing if that is away."""
         try:
-            found = self._observer.read()
+            return self._observer.read()
         except member.StoreAway:
             return {}
-        made = [members.load(data) for key, data in found.items()
-                if key.partition('.')[0] in NAMES]
-        return {one.node: one for one in made}
 
     def wait_for_records(self, names: Sequence[str] = NAMES) -> None:
         """Wait until these nodes know each other.

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import os
+import pathlib
 import signal
 import time
 
@@ -101,3 +102,17 @@ def test_a_killed_prober_does_not_end_the_hold(fleet: joined.Fleet) -> None:
         assert polls.statuses() == {200}
         fleet.mariadb.heal()
         polls.wait_for(200, 'OK', fleet.bound)
+
+
+def test_all_leave_if_they_may_not_stay(
+        tmp_path: pathlib.Path, mariadb: servers.MariaDB,
+        etcd_server: servers.Etcd) -> None:
+    etcd_server.heal()
+    with joined.three(tmp_path, mariadb, etcd_server,
+                      shared_failure='fail') as fleet, fleet.polls() as polls:
+        mariadb.kill()
+        polls.wait_for(503, '', fleet.bound)
+        mariadb.heal()
+        polls.wait_for(200, 'OK', fleet.bound)
+        assert not any('NODES' in one.text for told in polls.answers.values()
+                       for one in told)

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import base64
 import shutil
 
 import requests
@@ -45,6 +46,13 @@ class Etcd(process.Server):
         self.kill()
         shutil.rmtree(self.data)
         self.start()
+
+    def spoil(self, group: str) -> None:
+        """Put what is no member's record into a group of tooz."""
+        key = base64.b64encode(f'tooz/groups/{group}/spoiled'.encode())
+        requests.post(f'{self._root}/v3/kv/put', timeout=5, json={
+            'key': key.decode(),
+            'value': base64.b64encode(b'\xc1').decode()}).raise_for_status()
 
     def url(self, port: int | None = None) -> str:
         """Return a URL for tooz of this server, or of a relay's port."""

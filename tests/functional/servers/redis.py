@@ -7,6 +7,8 @@ from __future__ import annotations
 from urllib import parse
 
 import redis
+from redis import backoff
+from redis import retry
 
 from tests.functional.servers import process
 
@@ -36,8 +38,7 @@ class Redis(process.Server):
         return [program, str(self.directory / 'redis.conf')]
 
     def ready(self) -> bool:
-        with redis.Redis(self.host, self.port, socket_timeout=2,
-                         password=self.password or None) as client:
+        with self.client() as client:
             try:
                 return bool(client.ping())
             except redis.RedisError:
@@ -48,9 +49,23 @@ class Redis(process.Server):
         self.kill()
         self.start()
 
+    def spoil(self, group: str) -> None:
+        """Put what is no member's record into a group of tooz."""
+        with self.client() as client:
+            client.hset(f'_tooz_group:{group}', 'spoiled', b'\xc1')
+            client.set('_tooz_beats:spoiled', 'Not dead!')
+
     def url(self, port: int | None = None,
             password: str | None = None) -> str:
         """Return a URL for tooz of this server, or of a relay's port."""
         password = self.password if password is None else password
         user = f':{parse.quote(password, safe="")}@' if password else ''
         return f'redis://{user}{self.host}:{port or self.port}'
+
+    def client(self, password: str | None = None) -> redis.Redis:
+        """A client, with the right password unless one is given."""
+        password = self.password if password is None else password
+        # It would try eleven times.
+        return redis.Redis(self.host, self.port, socket_timeout=2,
+                           password=password or None,
+                           retry=retry.Retry(backoff.NoBackoff(), 0))
