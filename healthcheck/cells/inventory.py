@@ -8,6 +8,7 @@ The scheduler's thread owns them; only frozen data leaves it.
 from __future__ import annotations
 
 import collections
+from collections.abc import Callable
 from collections.abc import Iterator
 from collections.abc import Sequence
 import dataclasses
@@ -109,14 +110,14 @@ class Inventory(probe_module.Watchlist):
 
     :ivar queues: whether message queues are probed; set before the first
         visit
-    :ivar count: a further question to the database of each cell; set before
-        the first visit
+    :ivar count: makes a further question to the database of a cell; set
+        before the first visit
     """
 
     def __init__(self, sources: Sources) -> None:
         self._sources = sources
         self.queues = False
-        self.count: target_module.Question | None = None
+        self.count: Callable[[Cell], target_module.Question] | None = None
         self._begin()
 
     def _begin(self) -> None:
@@ -203,7 +204,7 @@ class Inventory(probe_module.Watchlist):
             if self.count is not None and not cell.fault:
                 cell.counting = self._probe(
                     cell.backends[cell_module.DATABASE].target, row,
-                    self.count)
+                    self.count(cell))
         return cell
 
     def _make_backends(self, row: mappings.Mapping,

@@ -38,11 +38,15 @@ class Joining:
     membership: member.Membership
 
     def make_scans(self) -> scans_module.Scans:
-        """The results of expensive statements, for one process."""
+        """The results of expensive statements, for one process.
+
+        A result is waited for as long as two intervals, and the time that it
+        is on its way. When it is taken, it still holds until the next visit.
+        """
         policy = self.membership.policy
-        return scans_module.Scans(self.membership.node, max(0.0, min(
-            2 * policy.interval,
-            policy.ttl - policy.interval * (1 + policy.jitter))))
+        return scans_module.Scans(self.membership.node, min(
+            2 * policy.interval + member.BEAT + member.LOOK,
+            policy.ttl - policy.freshness))
 
     def make(self, group: group_module.Group, scans: scans_module.Scans,
              drained: Callable[[], str]) -> thread.FleetThread:

@@ -4,16 +4,15 @@
 
 It reads their heartbeats and applies the service's own rule. Nova keeps them
 in the database of each cell, Cinder and Neutron in their one database. The
-plugin shares visits with ``cells`` and ``database``.
+plugin shares visits with ``cells`` and ``database``. In a fleet, two nodes
+count the services of a database, and the others take their counts.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from collections.abc import Sequence
 import dataclasses
 import functools
-import time
 from typing import Any
 
 import sqlalchemy
@@ -24,6 +23,7 @@ from healthcheck.config import views
 from healthcheck import exceptions
 from healthcheck.plugins import base
 from healthcheck.plugins import cells
+from healthcheck.plugins import counts
 from healthcheck.plugins import database
 from healthcheck.plugins import heartbeats
 from healthcheck.plugins import service_tables
@@ -35,15 +35,13 @@ from healthcheck.reports import report
 UNKNOWN = 'SERVICES UNKNOWN'
 
 Component = report.Component
-Found = heartbeats.Found
+Counter = counts.Counter
 Problem = services_rules.Problem
 Result = report.Result
 Status = report.Status
 
 _TABLES = {'nova': service_tables.NOVA, 'cinder': service_tables.CINDER,
            'neutron': service_tables.NEUTRON}
-
-Count = Callable[[sqlalchemy.Connection], Found]
 
 
 class Services(base.ProbePlugin):
@@ -67,8 +65,9 @@ class Services(base.ProbePlugin):
                 f'is not valid: {exc} (allowed: a number of seconds)',
             ]) from None
         self.view.note('services of', (service, down_time))
-        self._count: Count = functools.partial(
+        self._count: counts.Count = functools.partial(
             heartbeats.count, table=table, down_time=down_time)
+        self._rule = f'{service} {down_time:g}'
         self._cells = (inventory.Sources.of(self.view, self.policy)
                        if service == 'nova' else None)
         self._database = (database.target_of(self)
@@ -76,30 +75,24 @@ class Services(base.ProbePlugin):
 
     def check(self, name: str,
               common: dict[str, Any]) -> check_module.Check:
+        counter = Counter(self._count, self._rule, common.get('scans'), name,
+                          lambda: check.target)
+        check: check_module.Check
         if self._cells is None:
             assert self._database is not None
-            return check_module.Single(
-                name, self._database, self.policy,
-                target_module.Question(self._ask_database), label=self.label)
-        found = cells.inventory_of(self._cells, common)
-        found.count = target_module.Question(self._ask_cell)
-        return check_module.Summary(
-            name, found, lambda now: (self.judge(found.state(now), now),
-                                      True), self.policy, label=self.label)
-
-    def _ask_database(self, connection: sqlalchemy.Connection,
-                      ) -> target_module.Answer:
-        """Count the services in the one database of Cinder or Neutron."""
-        found = self._count(connection)
-        problems = services_rules.judge_others(found)
-        return target_module.Answer(dataclasses.replace(
-            _summed_up(problems, services_rules.describe(found)),
-            components=tuple(_kind(kind) for kind in found.kinds)))
-
-    def _ask_cell(self, connection: sqlalchemy.Connection,
-                  ) -> target_module.Answer:
-        return target_module.Answer(
-            Result.ok(), Counted.of(self._count(connection)))
+            check = check_module.Single(
+                name, self._database, self.policy, target_module.Question(
+                    functools.partial(_ask_database, counter,
+                                      self._database.place)),
+                label=self.label)
+        else:
+            found = cells.inventory_of(self._cells, common)
+            found.count = functools.partial(_question, counter)
+            check = check_module.Summary(
+                name, found, lambda now: (self.judge(found.state(now), now),
+                                          True), self.policy,
+                label=self.label)
+        return check
 
     def judge(self, state: inventory.InventoryState, now: float) -> Result:
         """Judge the services in all cells of Nova."""
@@ -109,13 +102,14 @@ class Services(base.ProbePlugin):
             if found is None:
                 components.append(_uncounted(one))
                 continue
-            counted.append(found)
-            wrong = services_rules.judge_nova(found, cell0=one.is_cell0)
+            counted.append(found.found)
+            wrong = services_rules.judge_nova(found.found,
+                                              cell0=one.is_cell0)
             problems += [dataclasses.replace(
                 each, detail=f'{one.component.name}: {each.detail}')
                 for each in wrong]
             components.append(_component(one.component.name, wrong,
-                                         services_rules.describe(found)))
+                                         found.described))
         if not counted and any(one.enabled for one in state.cells) or (
                 not state.listed):
             problems.append(Problem(UNKNOWN, 'no services could be counted'))
@@ -124,14 +118,15 @@ class Services(base.ProbePlugin):
                 services_rules.total(counted))),
             components=tuple(components), latency=0.0)
 
-    def _known(self, one: cell_module.CellState, now: float) -> Found | None:
+    def _known(self, one: cell_module.CellState,
+               now: float) -> counts.Counted | None:
         counted = one.counted
-        if not isinstance(counted, Counted) or not one.up or (
+        if not isinstance(counted, counts.Counted) or not one.up or (
                 one.counting is None
                 or one.counting.status is Status.FAIL
                 or now - counted.at > self.view.settings.ttl):
             return None
-        return counted.found
+        return counted
 
     def _service(self) -> str:
         """The project whose services it counts."""
@@ -146,24 +141,24 @@ class Services(base.ProbePlugin):
         return str(project)
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Counted:
-    """What a visit has counted; two are equal if their verdict is the same.
+def _question(counter: Counter,
+              cell: cell_module.Cell) -> target_module.Question:
+    """Count the services in the database of a cell of Nova."""
+    place = cell.backends[cell_module.DATABASE].target.place
+    judge = functools.partial(services_rules.judge_nova,
+                              cell0=cell.mapping.is_cell0)
+    return target_module.Question(lambda connection: target_module.Answer(
+        Result.ok(), counter.count(connection, place, judge)))
 
-    :param dead: the binaries of which none is up
-    :param at: when, in monotonic seconds
-    """
 
-    dead: frozenset[str]
-    skewed: bool
-    found: Found = dataclasses.field(compare=False)
-    at: float = dataclasses.field(compare=False)
-
-    @classmethod
-    def of(cls, found: Found) -> Counted:
-        return cls(frozenset(kind.binary for kind in found.kinds
-                             if not kind.up), found.skewed, found,
-                   time.monotonic())
+def _ask_database(counter: Counter, place: str,
+                  connection: sqlalchemy.Connection) -> target_module.Answer:
+    """Count the services in the one database of Cinder or Neutron."""
+    counted = counter.count(connection, place, services_rules.judge_others)
+    found = counted.found
+    return target_module.Answer(dataclasses.replace(
+        _summed_up(services_rules.judge_others(found), counted.described),
+        components=tuple(_kind(kind) for kind in found.kinds)))
 
 
 def _summed_up(problems: Sequence[Problem], well: str) -> Result:

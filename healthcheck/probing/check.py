@@ -46,22 +46,34 @@ class Check(abc.ABC):
         self.name = name
         self.label = label
         self.per_worker = per_worker
-        self._probes: Sequence[probe_module.Probe] = ()
-        self._shared = False
-        self._target = ''
+        self._seen: tuple[Sequence[probe_module.Probe], bool, str] = (
+            (), False, '')
 
     def snapshot(self) -> report.CheckReport:
         """The check as published; it must have a verdict."""
-        probes = self.watchlist.probes
-        if probes is not self._probes:  # there can be thousands
-            self._probes = probes
-            self._shared = bool(probes) and all(
-                one.target.shared for one in probes)
-            self._target = _digest(self.watchlist) if self._shared else ''
+        _, shared, target = self._look()
         return self.state.snapshot(self.name, self.label,
                                    per_worker=self.per_worker,
-                                   shared=self._shared,
-                                   target=self._target)
+                                   shared=shared, target=target)
+
+    @property
+    def target(self) -> str:
+        """A digest, equal on all nodes that look at the same.
+
+        It is empty if only this node does, or if that is unknown. May be read
+        in any thread.
+        """
+        return self._look()[2]
+
+    def _look(self) -> tuple[Sequence[probe_module.Probe], bool, str]:
+        """(probes, whether all are shared, see :attr:`target`)."""
+        probes = self.watchlist.probes
+        if probes is not self._seen[0]:  # there can be thousands
+            shared = bool(probes) and all(
+                one.target.shared for one in probes)
+            self._seen = (probes, shared,
+                          _digest(self.watchlist) if shared else '')
+        return self._seen
 
     def restore(self, last: report.CheckReport, now: float) -> None:
         """Continue where another process left off."""

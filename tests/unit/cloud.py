@@ -121,7 +121,7 @@ class Cloud(world.Timeline):
             Sources(None, API, 'o', templates, dialects.Tolerance(), policy,
                     4.0, self))
         self.inventory.queues = queues
-        self.inventory.count = count
+        self.inventory.count = count and (lambda cell: count)
         self.check = check.Summary('cells', self.inventory, self._judge,
                                    policy, inherit=self.inventory.inherit)
         self._policy, self._workers = policy, workers

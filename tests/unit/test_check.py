@@ -212,3 +212,42 @@ class Test_probe:
         one.state.started(0.0)
         one.finished(self.found(world.OK), 0.1, 1e9, 0.05)
         assert one.state.due_at == 10.5
+
+
+class Place(world.Backend):
+
+    def __init__(self, place, *hosts):
+        super().__init__(place, None)
+        self.place = place
+        self.hosts = frozenset(hosts or ['db.example.org'])
+
+
+def looked_at(*places):
+    return Summed(*(probe_module.Probe(place, POLICY)
+                    for place in places)).check
+
+
+def test_its_target_is_what_all_nodes_look_at():
+    one = looked_at(Place('a'), Place('b'))
+    assert one.target == looked_at(Place('b'), Place('a')).target != ''
+    assert one.target != looked_at(Place('a')).target
+
+
+def test_it_has_no_target_that_other_nodes_have():
+    assert looked_at().target == ''
+    assert looked_at(Place('a'), Place('')).target == ''
+    assert looked_at(Place('a'), Place('b', 'localhost')).target == ''
+
+
+def test_its_target_follows_its_probes():
+    one = looked_at(Place('a'))
+    before = one.target
+    one.watchlist.probes = [probe_module.Probe(Place('b'), POLICY)]
+    assert one.target not in (before, '')
+    one.watchlist.probes = []
+    assert one.target == ''
+    one.watchlist.probes = [probe_module.Probe(Place('a'), POLICY)]
+    assert one.target == before
+    one.state.started(0.0)
+    one.state.finished(world.OK, 0.0, 1e9, spread=0.0)
+    assert one.snapshot().target == before

@@ -40,7 +40,7 @@ class Visited:
         self.now = 1000.0
         self.inventory = inventory_module.Inventory(sources)
         self.inventory.queues = queues
-        self.inventory.count = count
+        self.inventory.count = count and (lambda cell: count)
 
     @property
     def probes(self):
@@ -161,6 +161,18 @@ class TestList:
         assert visited.visit(counting)
         assert visited.cells[0].counted == 'mysql://nova:s3same@d1/nova'
         assert not visited.visit(counting)
+
+    def test_each_cell_has_a_question_of_its_own(self, cloud, visited):
+        visited.inventory.count = lambda cell: target.Question(
+            lambda connection: Answer(OK, (
+                cell.title, cell.mapping.is_cell0,
+                cell.backends['DATABASE'].target.url)))
+        self.list(cloud, visited, *map(cloud_module.row, (0, 1)))
+        for probe in visited.probes[1:]:
+            visited.visit(probe)
+        assert [one.counted for one in visited.cells] == [
+            ('cell0', True, 'mysql://nova:s3same@d0/nova'),
+            ('cell1', False, 'mysql://nova:s3same@d1/nova')]
 
     def test_all_is_forgotten(self, cloud, visited):
         self.list(cloud, visited, cloud_module.row(1))

@@ -15,6 +15,7 @@ from healthcheck.cells import cell
 from healthcheck.cells import inventory
 from healthcheck.config import views
 from healthcheck import exceptions
+from healthcheck.plugins import counts
 from healthcheck.plugins import heartbeats
 from healthcheck.plugins import services
 from healthcheck.probing import guard
@@ -49,7 +50,7 @@ class Now:
 @pytest.fixture
 def clock(monkeypatch):
     made = Now()
-    monkeypatch.setattr(services, 'time', made)
+    monkeypatch.setattr(counts, 'time', made)
     return made
 
 
@@ -72,7 +73,7 @@ def known(name, *kinds, up=True, is_cell0=False, reason='OK',
     return cell.CellState(
         Component(name, status, reason, latency=3.0), is_cell0, True, up,
         True, counting,
-        services.Counted.of(heartbeats.Found(kinds, **clocks)))
+        counts.Counted.of(heartbeats.Found(kinds, **clocks)))
 
 
 def unknown(name, up=False, reason='DATABASE: CONNECTION REFUSED',
@@ -203,7 +204,7 @@ class TestNova:
         assert result.components[1] == Component('one', None, 'NOT PROBED')
 
     def test_what_makes_counts_differ(self, clock):
-        of = services.Counted.of
+        of = counts.Counted.of
         one = of(heartbeats.Found((CONDUCTOR, COMPUTES)))
         clock.now += 10
         assert of(heartbeats.Found((CONDUCTOR, Kind(
