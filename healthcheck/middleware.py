@@ -105,7 +105,9 @@ class Healthcheck:
         self._views = self._name_views()
         self._admin = paths.Admin(self._started, doorkeeper, view,
                                   self.policy, self._checks.switches,
-                                  self._checks.drains, self._balancers)
+                                  self._checks.drains, self._balancers,
+                                  self._joining.membership
+                                  if self._joining is not None else None)
         self._live = render.Rendering(
             [report.Verdict.of('live', report.Status.PASS, report.OK)],
             report.Status.PASS)

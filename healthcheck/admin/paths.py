@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 
-"""The admin's pages: detail, refresh, metrics and drain.
+"""The admin's pages: detail, refresh, metrics, drain and fleet.
 
 Nothing here runs for an anonymous caller's page: the middleware only calls
 this for paths that it does not know.
@@ -18,10 +18,14 @@ from typing import TYPE_CHECKING
 from healthcheck.admin.auth import gate as gate_module
 from healthcheck.admin import draining
 from healthcheck.admin.views import detail
+from healthcheck.admin.views import fleet
+from healthcheck.admin.views import fleetformats
+from healthcheck.admin.views import fleetpage
 from healthcheck.admin.views import formats
 from healthcheck.admin.views import metrics
 from healthcheck.admin.views import statuspage
 from healthcheck.admin.views import timeline
+from healthcheck.admin.views import webpage
 from healthcheck.answers import balancers as balancers_module
 from healthcheck.answers import page as page_module
 from healthcheck.answers import render
@@ -37,13 +41,18 @@ from healthcheck.reports import report
 if TYPE_CHECKING:
     from _typeshed import wsgi
 
+    from healthcheck.fleet import member
+
 DETAIL = '/detail'
 REFRESH = '/refresh'
 METRICS = '/metrics'
 DRAIN = '/drain'
+FLEET = '/fleet'
 
 FORMATS = (render.JSON, render.HTML, render.HEALTH_JSON, render.TEXT)
 """In the order of preference; the first one is the default."""
+
+_FLEET_FORMATS = (render.JSON, render.HTML, render.TEXT)
 
 _HEADERS: page_module.Headers = (
     ('X-Content-Type-Options', 'nosniff'),
@@ -71,6 +80,7 @@ class Admin:
     :param drains: what an operator has drained
     :param balancers: what is heard from them; None if they are not listened
         to
+    :param membership: this node's part in a fleet; None if it is in none
     """
 
     def __init__(self, running: Callable[[wsgi.WSGIEnvironment],
@@ -79,13 +89,15 @@ class Admin:
                  policy: policy_module.Policy,
                  switches: switches_module.Switches,
                  drains: drains_module.Drains,
-                 balancers: balancers_module.Balancers | None = None) -> None:
+                 balancers: balancers_module.Balancers | None = None,
+                 membership: member.Membership | None = None) -> None:
         self._running = running
         self._gate = gate
         self._policy = policy
         self._switches = switches
         self._drains = drains
         self._balancers = balancers
+        self._membership = membership
         self._options = detail.effective(view)
         self._waiting = processes.PerProcess(Waiting)
         self._not_found = page_module.not_found()
@@ -93,11 +105,15 @@ class Admin:
             DETAIL: Resource('detail', ('GET', 'HEAD'), self._detail),
             REFRESH: Resource('refresh', ('POST',), self._refresh),
             METRICS: Resource('metrics', ('GET', 'HEAD'),
-                              metrics.Metrics(running, switches,
-                                              drains, balancers).page),
+                              metrics.Metrics(
+                                  running, switches, drains, balancers,
+                                  membership).page),
             DRAIN: Resource('drain', ('POST', 'DELETE'),
                             draining.Draining(drains, gate).page)}
         """The pages, by the rest of the path."""
+        if membership is not None:
+            self.resources[FLEET] = Resource('fleet', ('GET', 'HEAD'),
+                                             self._fleet)
 
     def page(self, path: str,
              environ: wsgi.WSGIEnvironment) -> page_module.Page:
@@ -133,7 +149,7 @@ class Admin:
             body = statuspage.render(
                 document, self._policy.interval,
                 can_refresh='HTTP_X_AUTH_TOKEN' in environ)
-            headers += statuspage.headers()
+            headers += webpage.headers()
         elif kind == render.HEALTH_JSON:
             body = formats.to_health_json(document)
             # Its draft ties the status code to the node's status, section
@@ -146,13 +162,29 @@ class Admin:
             body = formats.to_text(document)
         return page_module.make(status, body, kind, (*_HEADERS, *headers))
 
+    def _fleet(self, environ: wsgi.WSGIEnvironment) -> page_module.Page:
+        kind = render.prefer(environ.get('HTTP_ACCEPT', ''), _FLEET_FORMATS)
+        running = self._running(environ)
+        known = fleet.KnownFleet.of(self._membership, running)
+        assert known is not None  # or there is no such page
+        document = fleet.document(known, detail.name(running.process),
+                                  _now())
+        if kind == render.HTML:
+            return page_module.make(
+                http.HTTPStatus.OK,
+                fleetpage.render(document, self._policy.interval), kind,
+                (*_HEADERS, *webpage.headers()))
+        return page_module.make(
+            http.HTTPStatus.OK,
+            formats.to_json(document) if kind == render.JSON
+            else fleetformats.to_text(document), kind, _HEADERS)
+
     def _document(self, environ: wsgi.WSGIEnvironment,
                   running: engine.Engine) -> detail.Document:
         state = self._switches.state(environ)
         shown = running.pages(state)
         silence = '' if shown.verdicts or not shown.checks else '; '.join(
             b''.join(shown.ready.pages[render.TEXT].body).decode().split('\n'))
-        moment = timeline.Moment(time_module.monotonic(), time_module.time())
         # Another process's full report may be gone when we look for it.
         known = running.known()
         if known is None and shown.reports.checks is not None:
@@ -164,8 +196,14 @@ class Admin:
                          self._switches.out(state), self._drains.look(),
                          balancers.seen() if balancers else (),
                          held=bool(balancers and shown.held
-                                   and balancers.holds())),
-            self._policy, self._options, moment)
+                                   and balancers.holds()),
+                         fleet=fleet.KnownFleet.of(self._membership,
+                                                   running)),
+            self._policy, self._options, _now())
+
+
+def _now() -> timeline.Moment:
+    return timeline.Moment(time_module.monotonic(), time_module.time())
 
 
 class Waiting:

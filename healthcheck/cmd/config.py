@@ -18,7 +18,7 @@ import logging
 import sys
 from typing import Any
 
-from healthcheck.admin.views import formats
+from healthcheck.admin.views import plain
 from healthcheck.cmd import arguments
 from healthcheck.cmd import explain
 from healthcheck.cmd import output
@@ -149,7 +149,7 @@ def _lines(document: Mapping[str, Any]) -> Iterator[str]:
                          'of_the_service')):
         if document[kind]:
             yield from ('', title)
-            yield from (f'  {line}' for line in formats.table([
+            yield from (f'  {line}' for line in plain.table([
                 (one['option'], one['value'], one['place'])
                 for one in document[kind]]))
     seconds = document['seconds']

@@ -25,6 +25,7 @@ from typing import Any
 
 from healthcheck.admin.views import detail
 from healthcheck.admin.views import formats
+from healthcheck.admin.views import plain
 from healthcheck.admin.views import timeline
 from healthcheck.cmd import arguments
 from healthcheck.cmd import main as main_module
@@ -190,7 +191,7 @@ def _shown(document: Mapping[str, Any], wanted: str,
 
 def _lines(document: Mapping[str, Any]) -> Iterator[str]:
     rounds = document['rounds']
-    yield from formats.table([
+    yield from plain.table([
         ('CHECK', 'STATUS', 'LATENCY', 'REASON'),
         *(_row(check, rounds) for check in document['checks']),
         *((name, 'UNKNOWN', '-', 'not probed: too many others hang')
@@ -222,5 +223,5 @@ def _row(check: Mapping[str, Any], rounds: int) -> tuple[str, ...]:
     if rounds > 1:
         notes.append(f'{check["failed_rounds"]} of {rounds} failed')
     return (check['name'], check['status'].upper(),
-            formats.span(latency) if latency else '-',
+            plain.span(latency) if latency else '-',
             check['reason'] + (f' ({", ".join(notes)})' if notes else ''))

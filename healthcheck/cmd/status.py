@@ -22,6 +22,7 @@ import sys
 import time
 
 from healthcheck.admin.views import formats
+from healthcheck.admin.views import plain
 from healthcheck.cmd import arguments
 from healthcheck.cmd import nodes
 from healthcheck.cmd import output
@@ -184,7 +185,7 @@ def _fleet(replies: Sequence[nodes.Reply]) -> str:
     rows = [('NODE', 'STATUS', 'SINCE', 'LATENCY', 'REASON'), *(
         (one.node, one.status.upper(), _since(one), _span(one.latency),
          one.reason) for one in _worst_first(replies))]
-    return '\n'.join([*formats.table(rows), '', _counted(replies)])
+    return '\n'.join([*plain.table(rows), '', _counted(replies)])
 
 
 def _one(reply: nodes.Reply) -> str:
@@ -197,7 +198,7 @@ def _one(reply: nodes.Reply) -> str:
     if reply.note:
         lines.append(f'({reply.note})')
     if reply.checks:
-        lines += ['', *formats.table([
+        lines += ['', *plain.table([
             ('CHECK', 'STATUS', 'REASON'),
             *((one['name'], one['status'].upper(), one['reason'])
               for one in reply.checks)])]
@@ -224,10 +225,10 @@ def _counted(replies: Sequence[nodes.Reply]) -> str:
 def _since(reply: nodes.Reply) -> str:
     """How long the node has had its status, if it tells."""
     try:
-        return formats.ago((reply.detail or {})['since']['age_seconds'])
+        return plain.ago((reply.detail or {})['since']['age_seconds'])
     except (KeyError, TypeError):
         return '-'
 
 
 def _span(seconds: float | None) -> str:
-    return '-' if seconds is None else formats.span(seconds)
+    return '-' if seconds is None else plain.span(seconds)

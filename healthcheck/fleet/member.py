@@ -127,6 +127,7 @@ class Member:
         self._own: report.Report | None = None
         self._sequence = 0
         self._written: fleet.NodeRecord | None = None
+        self._shown: fleet.NodeSeen | None = None
         self._wrote_at = self._beat_at = -math.inf
         self._state: tuple[str, float | None] = ('', None)
         self._trouble = ''
@@ -153,7 +154,7 @@ class Member:
         :param holds: what that one held; it stays so until the others'
             records count, which takes longer than a hold may be missing
         """
-        self._written = None
+        self._written = self._shown = None
         self._wrote_at = -math.inf
         now = self._clock()
         self.holds = tuple(one for one in holds if now < one.until)
@@ -217,6 +218,9 @@ class Member:
             record = dataclasses.replace(record, scans=self._scans.own(now))
             self._store.write(members.dump(record))
             self._written, self._wrote_at = record, now
+            # Also while the store is away: it is what the others know.
+            self._shown = fleet.NodeSeen(
+                dataclasses.replace(record, scans=()), now, True)
         if now >= self._members.read_at + self._look_for(checks):
             found = self._store.read()
             self._members.took(found, self._clock())
@@ -292,10 +296,8 @@ class Member:
             dataclasses.replace(one.record, scans=()),
             max(0.0, one.changed_at), self._members.is_fresh(one, slack))
             for one in self._members.heard]
-        if self._written is not None:
-            seen.append(fleet.NodeSeen(
-                dataclasses.replace(self._written, scans=()),
-                self._wrote_at, True))
+        if self._shown is not None:
+            seen.append(self._shown)
         read_at = self._members.read_at
         return fleet.FleetView(
             self._membership.group, self._membership.node,

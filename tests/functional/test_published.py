@@ -34,9 +34,12 @@ VERSION = '1.2.3'
 
 # What is no Python file and is needed at run time, or is there to be copied.
 DATA = ['healthcheck/py.typed', 'healthcheck/reports/reasons.csv',
-        'healthcheck/admin/views/templates/status.css',
+        'healthcheck/admin/views/templates/fleet.html',
+        'healthcheck/admin/views/templates/macros.html',
+        'healthcheck/admin/views/templates/page.css',
+        'healthcheck/admin/views/templates/page.html',
+        'healthcheck/admin/views/templates/page.js',
         'healthcheck/admin/views/templates/status.html',
-        'healthcheck/admin/views/templates/status.js',
         'etc/healthcheck/alerts.yaml', 'etc/healthcheck/api-paste.ini',
         'etc/healthcheck/healthcheck-dashboard.json',
         'etc/healthcheck/healthcheck.conf.sample',

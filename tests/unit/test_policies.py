@@ -19,7 +19,7 @@ from healthcheck.admin.auth import policies
 ROOT = pathlib.Path(__file__).parents[2]
 ETC = ROOT / 'etc' / 'healthcheck'
 DOC = ROOT / 'doc' / 'source' / 'access.rst'
-RULES = ('detail', 'refresh', 'metrics', 'drain')
+RULES = ('detail', 'refresh', 'metrics', 'drain', 'fleet')
 
 ADMIN = {'roles': ['admin', 'member', 'reader'], 'project_id': 'p'}
 SYSTEM_ADMIN = {'roles': ['admin', 'member', 'reader'],
@@ -38,8 +38,8 @@ def _allowed(made, credentials):
 
 @pytest.mark.parametrize('credentials, allowed', [
     (ADMIN, set(RULES)), (SYSTEM_ADMIN, set(RULES)), (DOMAIN_ADMIN, set()),
-    (SYSTEM_READER, {'detail', 'metrics'}),
-    (SYSTEM_MEMBER, {'detail', 'metrics'}),
+    (SYSTEM_READER, {'detail', 'metrics', 'fleet'}),
+    (SYSTEM_MEMBER, {'detail', 'metrics', 'fleet'}),
     (READER, set()), (MEMBER, set()), (NOBODY, set()), ({}, set())])
 def test_defaults(conf, credentials, allowed):
     assert _allowed(policies.Rules(conf('')), credentials) == allowed
@@ -57,7 +57,7 @@ def test_policy_file(conf, tmp_path):
     made = policies.Rules(conf('[oslo_policy]\npolicy_file = rules.yaml'))
     _write(path, '"healthcheck:detail": "role:member"\n')
     assert _allowed(made, MEMBER) == {'detail'}
-    assert _allowed(made, SYSTEM_READER) == {'metrics'}
+    assert _allowed(made, SYSTEM_READER) == {'metrics', 'fleet'}
     _write(path, '"healthcheck:refresh": "role:member or role:admin"\n')
     assert _allowed(made, MEMBER) == {'refresh'}
     assert _allowed(made, ADMIN) == set(RULES)
@@ -68,7 +68,7 @@ def test_policy_directory(conf, tmp_path):
     (tmp_path / 'policy.d' / 'healthcheck.yaml').write_text(
         '"healthcheck:metrics": "!"\n')
     made = policies.Rules(conf(''))
-    assert _allowed(made, ADMIN) == {'detail', 'refresh', 'drain'}
+    assert _allowed(made, ADMIN) == set(RULES) - {'metrics'}
 
 
 def test_policy_file_that_is_none(conf, tmp_path):

@@ -14,6 +14,7 @@ import pytest
 
 from healthcheck.admin.views import formats
 from healthcheck.admin.views import statuspage
+from healthcheck.admin.views import webpage
 from healthcheck.reports import drain
 from healthcheck.reports import history
 from healthcheck.reports import report
@@ -99,7 +100,7 @@ def test_page_asks_for_nothing_else():
 
 def test_policy_lets_nothing_run_but_what_is_in_the_page():
     page = a_page_of('fine')
-    policy = dict(statuspage.headers())['Content-Security-Policy']
+    policy = dict(webpage.headers())['Content-Security-Policy']
     directives = dict(one.split(' ', 1) for one in policy.split('; '))
     assert directives['default-src'] == "'none'"
     for kind in ('script', 'style'):

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 
-"""Access to the admin's pages: detail, refresh, metrics and drain.
+"""Access to the admin's pages: detail, refresh, metrics, drain and fleet.
 
 A caller needs an address in a source range, or a token that Keystone
 validates and the policy accepts. Nothing else in the request counts.
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
 LOG = logging.getLogger(__name__)
 
-Rule = Literal['detail', 'refresh', 'metrics', 'drain']
-RULES: tuple[Rule, ...] = ('detail', 'refresh', 'metrics', 'drain')
+Rule = Literal['detail', 'refresh', 'metrics', 'drain', 'fleet']
+RULES: tuple[Rule, ...] = ('detail', 'refresh', 'metrics', 'drain', 'fleet')
 
 _GROUP = 'keystone_authtoken'
 # Any of these says how the service authenticates itself to Keystone, which
@@ -46,9 +46,10 @@ class Gate:
 
     def __init__(self, view: views.View) -> None:
         settings = view.settings
+        detail = _ranges(settings.detail_source_ranges,
+                         'detail_source_ranges', view.problems)
         self._ranges: dict[Rule, access.Ranges] = {
-            'detail': _ranges(settings.detail_source_ranges,
-                              'detail_source_ranges', view.problems),
+            'detail': detail, 'fleet': detail,
             'metrics': _ranges(settings.metrics_source_ranges,
                                'metrics_source_ranges', view.problems)}
         self._keystone: Keystone | None = None

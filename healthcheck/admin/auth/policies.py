@@ -49,6 +49,11 @@ def list_rules() -> list[policy.RuleDefault]:
             operations=[{'path': '/healthcheck/drain', 'method': 'POST'},
                         {'path': '/healthcheck/drain',
                          'method': 'DELETE'}]),
+        policy.DocumentedRuleDefault(
+            name=PREFIX + 'fleet',
+            check_str=ADMIN_OR_SYSTEM_READER, scope_types=_SCOPES,
+            description='Show all nodes of the fleet of a node.',
+            operations=[{'path': '/healthcheck/fleet', 'method': 'GET'}]),
     ]
 
 

@@ -26,7 +26,9 @@ from prometheus_client import exposition
 from prometheus_client.openmetrics import exposition as openmetrics_exposition
 from prometheus_client import utils
 
+from healthcheck.admin.views import fleet
 from healthcheck.admin.views import timeline
+from healthcheck.answers import holding
 from healthcheck.answers import switches
 from healthcheck.reports import drain
 from healthcheck.reports import history as history_module
@@ -52,6 +54,7 @@ class Scrape:
     :param drains: those of operators
     :param held: whether a balancer was told that the node stays in, although
         it fails
+    :param fleet: what is known of the other nodes; None if it is in no fleet
     """
 
     found: report.Report | None
@@ -60,6 +63,7 @@ class Scrape:
     out: Sequence[report.Verdict] = ()
     drains: Sequence[drain.Drain] = ()
     held: bool = False
+    fleet: fleet.KnownFleet | None = None
 
 
 def written(collector: Collector, openmetrics: bool) -> tuple[str, bytes]:
@@ -94,15 +98,19 @@ class Collector:
         yield from self._of_the_node()
         yield from self._of_each_check()
         yield from self._of_the_past()
+        if self._known.fleet is not None:
+            yield from self._of_the_fleet(self._known.fleet)
         if self._known.shared:
             yield from self._counted()
 
     def _of_the_node(self) -> Iterator[core.Metric]:
         known = self._known
-        status, _ = report.judge([*self._verdicts(), *known.out])
+        status, judged = report.judge([*self._verdicts(), *known.out])
+        held = known.held or holding.hold(judged, holding.held(
+            known.found, self._moment.now)) is not None
         if known.found is None:
             status = Status.FAIL
-        elif known.held:
+        elif held:
             status = Status.WARN
         yield _gauge('status', 'Whether the node has this status for '
                      'callers.', ['status'], _one_of(status))
@@ -115,9 +123,8 @@ class Collector:
                      'itself.', ['scope'], [
                          ([each.scope], each.until) for each in known.drains
                          if each.until is not None])
-        yield _gauge('held', 'Whether a balancer was told lately that the '
-                     'node stays in although it fails, see shared_failure.',
-                     [], [([], known.held)])
+        yield _gauge('held', 'Whether the node stays in although it fails, '
+                     'see shared_failure.', [], [([], held)])
         yield _gauge('report_shared', 'Whether all workers of the host answer '
                      'from one report. If not, there are no '
                      'counters and no histogram.', [], [([], known.shared)])
@@ -177,6 +184,20 @@ class Collector:
         yield _per_check(
             'check_last_transition_timestamp_seconds', 'When the current '
             'status began.', ((c, self._since(c)) for c, _ in past))
+
+    def _of_the_fleet(self,
+                      known: fleet.KnownFleet) -> Iterator[core.Metric]:
+        now = self._moment.now
+        yield _gauge(
+            'fleet_nodes', 'Number of nodes of the fleet in each state, as '
+            'this node knows it.', ['state'],
+            [([state], count) for state, count in known.states(now).items()])
+        yield _gauge('fleet_store_up', 'Whether the store of the fleet can '
+                     'be used.', [], [([], known.usable(now))])
+        read_at = known.read_at(now)
+        yield _gauge('fleet_view_age_seconds', 'Time since the store of the '
+                     'fleet was last read. Absent if it never was.', [],
+                     [] if read_at is None else [([], now - read_at)])
 
     def _counted(self) -> Iterator[core.Metric]:
         past = self._histories()

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 import dataclasses
 from typing import Any
 
+from healthcheck.admin.views import fleet as fleet_module
 from healthcheck.admin.views import timeline
 from healthcheck.answers import balancers
 from healthcheck.answers import holding
@@ -44,6 +45,7 @@ class Known:
     :param sightings: what this process has heard from balancers
     :param held: whether a balancer was told that the node stays in, although
         it fails
+    :param fleet: what is known of the other nodes; None if it is in no fleet
     """
 
     found: report.Report | None
@@ -54,6 +56,7 @@ class Known:
     drains: Sequence[drain.Drain] = ()
     sightings: Sequence[balancers.Sighting] = ()
     held: bool = False
+    fleet: fleet_module.KnownFleet | None = None
 
 
 def document(known: Known, policy: policy_module.Policy,
@@ -86,19 +89,20 @@ def document(known: Known, policy: policy_module.Policy,
     return {
         'status': status.word,
         'reason': '; '.join(reasons) or report.OK,
-        'since': _past(since, moment),
+        'since': moment.past(since),
         'drains': drains(known.drains, moment),
         'time': render.timestamp(moment.time),
         'answered_by': known.answering,
         'prober': _process(found.prober if found else None, moment),
-        'refreshed': _at(found.refreshed_at if found else None, moment,
-                         'age_seconds', -1),
+        'refreshed': moment.since(found.refreshed_at if found else None),
         'detection_seconds': round(policy.detection, 3),
         'checks': [_check(check, verdicts[check.name], moment)
                    for check in checks],
         'switches': [_switch(verdict)
                      for verdict in known.switched.values()],
         'balancers': [_sighting(each, moment) for each in known.sightings],
+        'fleet': None if known.fleet is None else fleet_module.summary(
+            known.fleet, moment),
         'configuration': dict(options)}
 
 
@@ -109,7 +113,7 @@ def drains(found: Sequence[drain.Drain], moment: Moment) -> list[Document]:
 
 def _drain(of: drain.Drain, moment: Moment) -> Document:
     return {'scope': of.scope, 'reason': of.reason, 'by': of.by,
-            'since': _past(of.since, moment),
+            'since': moment.past(of.since),
             'ends': None if of.until is None else {
                 'time': render.timestamp(of.until),
                 'in_seconds': round(max(0.0, of.until - moment.time), 3)}}
@@ -151,18 +155,18 @@ def _check(check: report.CheckReport, verdict: report.Verdict,
         'critical': check.critical,
         'stale': verdict.stale,
         'per_worker': check.per_worker,
-        'since': _past(_last(timeline.changes(check, moment)), moment),
+        'since': moment.past(_last(timeline.changes(check, moment))),
         'judged': {'time': render.timestamp(check.time),
                    'age_seconds': _seconds(moment.now - check.judged_at)},
         'traffic': _traffic(check.evidence, moment),
         'latency_seconds': _seconds(check.latency),
         'running_seconds': _seconds(running),
         # While a probe runs, "due_at" is when it will be overdue.
-        'next_probe': None if running is not None else _at(
-            check.due_at, moment, 'in_seconds', 1),
+        'next_probe': None if running is not None else moment.until(
+            check.due_at),
         'passes_in_row': check.passes,
         'fails_in_row': check.fails,
-        'last_passed': _past(past.last_passed, moment),
+        'last_passed': moment.past(past.last_passed),
         'last_failure': _transition(past.last_failure, moment),
         'transitions': [_transition(each, moment)
                         for each in past.transitions],
@@ -174,8 +178,7 @@ def _check(check: report.CheckReport, verdict: report.Verdict,
 def _traffic(evidence: report.Evidence | None,
              moment: Moment) -> Document | None:
     """What stood in for the last probe; None if there was a probe."""
-    at = None if evidence is None else _at(evidence.at, moment,
-                                           'age_seconds', -1)
+    at = None if evidence is None else moment.since(evidence.at)
     return None if evidence is None or at is None else {
         **at, 'calls': evidence.calls}
 
@@ -188,7 +191,7 @@ def _component(component: report.Component, moment: Moment) -> Document:
             'reason': component.reason,
             'detail': component.detail,
             'latency_seconds': _seconds(component.latency),
-            'since': _past(component.since, moment)}
+            'since': moment.past(component.since)}
 
 
 def _switch(verdict: report.Verdict) -> Document:
@@ -202,13 +205,13 @@ def _sighting(sighting: balancers.Sighting, moment: Moment) -> Document:
             'server': said.server, 'state': said.state,
             'weight': said.weight, 'usable_weight': said.usable,
             'last': said.last, 'held': sighting.held,
-            'seen': _at(sighting.at, moment, 'age_seconds', -1)}
+            'seen': moment.since(sighting.at)}
 
 
 def _process(process: report.ProberProcess | None,
              moment: Moment) -> Document | None:
     return None if process is None else {
-        **name(process), 'since': _past(process.since, moment)}
+        **name(process), 'since': moment.past(process.since)}
 
 
 def name(process: report.ProberProcess) -> Document:
@@ -221,28 +224,9 @@ def _transition(transition: history.Transition | None,
                 moment: Moment) -> Document | None:
     return None if transition is None else {
         'time': render.timestamp(transition.time),
-        'age_seconds': _age(transition.time, moment),
+        'age_seconds': moment.age(transition.time),
         'status': transition.status.word, 'reason': transition.reason,
         'detail': transition.detail, 'cause': transition.cause}
-
-
-def _past(time: float | None, moment: Moment) -> Document | None:
-    """A time in the past, as the wall clock read it then."""
-    return None if time is None else {
-        'time': render.timestamp(time), 'age_seconds': _age(time, moment)}
-
-
-def _age(time: float, moment: Moment) -> float:
-    # Not in the future, even if the clock was set back.
-    return round(max(0.0, moment.time - time), 3)
-
-
-def _at(at: float | None, moment: Moment, key: str,
-        sign: int) -> Document | None:
-    """A time that is known on the monotonic clock."""
-    return None if at is None else {
-        'time': render.timestamp(moment.wall(at)),
-        key: round(max(0.0, sign * (at - moment.now)), 3)}
 
 
 def _seconds(value: float | None) -> float | None:

@@ -10,6 +10,9 @@ from collections.abc import Sequence
 import json
 from typing import Any, TYPE_CHECKING
 
+from healthcheck.admin.views import fleetformats
+from healthcheck.admin.views import plain
+
 if TYPE_CHECKING:
     from healthcheck.admin.views import detail
 
@@ -88,9 +91,7 @@ def _measured(of: Document, time: str | None) -> Document:
 
 def to_text(document: Document) -> str:
     """Plain text for a terminal, without control characters."""
-    return ''.join(
-        ''.join(c if c.isprintable() else '\N{REPLACEMENT CHARACTER}'
-                for c in line) + '\n' for line in _lines(document))
+    return plain.printable(_lines(document))
 
 
 def headline(document: Document) -> str:
@@ -101,46 +102,8 @@ def headline(document: Document) -> str:
     if document['status'] == 'warn':
         text += ', with a warning'
     if since:
-        text += f' since {clock(since["time"], document["time"])}'
+        text += f' since {plain.clock(since["time"], document["time"])}'
     return text
-
-
-def clock(timestamp: str, today: str = '') -> str:
-    """A time for people, from an RFC 3339 one in UTC.
-
-    :param today: a time of today; a time of the same day needs no date
-    """
-    date, _, time = timestamp[:19].partition('T')
-    return f'{time} UTC' if today.startswith(date) else f'{date} {time} UTC'
-
-
-def span(seconds: float) -> str:
-    """A duration for people, in at most two units.
-
-    >>> span(0.0123), span(3.25), span(10.4), span(250), span(90061)
-    ('12.3 ms', '3.2 s', '10 s', '4 min 10 s', '1 d 1 h')
-    """
-    if seconds < 0.9995:
-        return f'{seconds * 1000:.3g} ms'
-    if seconds < 9.95:
-        return f'{seconds:.2g} s'
-    seconds = round(seconds)
-    if seconds < 60:
-        return f'{seconds} s'
-    for unit, size, lower, lower_size in (
-            ('d', 86400, 'h', 3600), ('h', 3600, 'min', 60),
-            ('min', 60, 's', 1)):
-        if seconds >= size:
-            whole, rest = divmod(seconds, size)
-            rest //= lower_size
-            return f'{whole:.0f} {unit}' + (
-                f' {rest:.0f} {lower}' if rest else '')
-    raise AssertionError(seconds)
-
-
-def ago(seconds: float) -> str:
-    """How long ago something was."""
-    return 'just now' if seconds < 1 else f'{span(seconds)} ago'
 
 
 def stand_in(check: Document) -> str:
@@ -148,7 +111,7 @@ def stand_in(check: Document) -> str:
     traffic = check['traffic']
     many = traffic['calls'] != 1
     return (f'{traffic["calls"]:,} call{"s" * many} of the service that '
-            f'worked, the last {ago(traffic["age_seconds"])}')
+            f'worked, the last {plain.ago(traffic["age_seconds"])}')
 
 
 def sighting(seen: Document) -> str:
@@ -159,7 +122,7 @@ def sighting(seen: Document) -> str:
         words.append('no other server is usable')
     if seen['held']:
         words.append('this node stays in although it fails')
-    return '; '.join([*words, ago(seen['seen']['age_seconds'])])
+    return '; '.join([*words, plain.ago(seen['seen']['age_seconds'])])
 
 
 def worst_first(components: Iterable[Document]) -> list[Document]:
@@ -193,13 +156,13 @@ def count(components: Iterable[Document]) -> dict[str, int]:
 
 def _lines(document: Document) -> Iterator[str]:
     yield f'{headline(document)}: {document["reason"]}'
-    yield f'Seen at {clock(document["time"])}' + ''.join(
+    yield f'Seen at {plain.clock(document["time"])}' + ''.join(
         f'; probed by process {prober["pid"]} ({prober["program"]}) '
         f'of {prober["host"]}, answered by {document["answered_by"]["pid"]}'
         for prober in [document['prober']] if prober)
     yield from map(_drained, document['drains'])
     yield ''
-    yield from table([
+    yield from plain.table([
         ('CHECK', 'STATUS', 'FOR', 'IN A ROW', 'LATENCY', 'AGE', 'NEXT',
          'REASON'),
         *(_row(check) for check in document['checks']),
@@ -207,6 +170,8 @@ def _lines(document: Document) -> Iterator[str]:
            switch['reason']) for switch in document['switches'])])
     for seen in document['balancers']:
         yield f'Balancer {seen["balancer"]}: {sighting(seen)}'
+    if document.get('fleet'):
+        yield fleetformats.brief(document['fleet'])
     for check in document['checks']:
         yield from _about(check)
 
@@ -215,9 +180,9 @@ def _drained(drain: Document) -> str:
     whose = ('This service' if drain['scope'] == 'service'
              else 'All services of this host')
     end = drain['ends']
-    until = f'until {clock(end["time"])}' if end else 'without an end'
-    return (f'{whose}: drained since {clock(drain["since"]["time"])}, {until},'
-            f' by {drain["by"] or "somebody"}: '
+    until = f'until {plain.clock(end["time"])}' if end else 'without an end'
+    return (f'{whose}: drained since {plain.clock(drain["since"]["time"])}, '
+            f'{until}, by {drain["by"] or "somebody"}: '
             f'{drain["reason"] or "no reason given"}')
 
 
@@ -233,7 +198,7 @@ def _row(check: Document) -> tuple[str, ...]:
             f'{fails} failed' if fails else f'{passes} passed',
             _span(check['latency_seconds']),
             _span(check['judged']['age_seconds']),
-            f'running {span(running)}' if running is not None
+            f'running {plain.span(running)}' if running is not None
             else _span(check['next_probe']
                        and check['next_probe']['in_seconds']),
             check['reason'] + (f' ({", ".join(notes)})' if notes else ''))
@@ -278,16 +243,8 @@ def _event(event: Document) -> str:
         f' ({event["detail"]})' if event['detail'] else '')
     if event['cause'] != 'probe':
         said += f', set off by {event["cause"]}'
-    return f'{clock(event["time"])}  {event["status"].upper():4}  {said}'
+    return f'{plain.clock(event["time"])}  {event["status"].upper():4}  {said}'
 
 
 def _span(seconds: Any) -> str:
-    return '-' if seconds is None else span(seconds)
-
-
-def table(rows: Sequence[Sequence[str]]) -> Iterator[str]:
-    """The lines of a table."""
-    widths = [max(map(len, column)) for column in zip(*rows)]
-    for row in rows:
-        yield '  '.join(cell.ljust(width) for cell, width
-                        in zip(row, widths)).rstrip()
+    return '-' if seconds is None else plain.span(seconds)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from oslo_log import log as logging
 
+from healthcheck.admin.views import fleet
 from healthcheck.admin.views import timeline
 from healthcheck.answers import balancers as balancers_module
 from healthcheck.answers import page as page_module
@@ -25,6 +26,8 @@ from healthcheck.host import drains as drains_module
 
 if TYPE_CHECKING:
     from _typeshed import wsgi
+
+    from healthcheck.fleet import member
 
 LOG = logging.getLogger(__name__)
 
@@ -46,17 +49,20 @@ class Metrics:
     :param drains: what an operator has drained
     :param balancers: what is heard from them; None if they are not listened
         to
+    :param membership: this node's part in a fleet; None if it is in none
     """
 
     def __init__(self, started: Callable[[wsgi.WSGIEnvironment],
                                          engine.Engine],
                  switches: switches_module.Switches,
                  drains: drains_module.Drains,
-                 balancers: balancers_module.Balancers | None = None) -> None:
+                 balancers: balancers_module.Balancers | None = None,
+                 membership: member.Membership | None = None) -> None:
         self._started = started
         self._switches = switches
         self._drains = drains
         self._balancers = balancers
+        self._membership = membership
         self._complained = False
 
     def page(self, environ: wsgi.WSGIEnvironment) -> page_module.Page:
@@ -74,7 +80,8 @@ class Metrics:
             found, self._switches.verdicts(state), running.shared,
             self._switches.out(state), self._drains.look(),
             held=bool(self._balancers and pages.held
-                      and self._balancers.holds()))
+                      and self._balancers.holds()),
+            fleet=fleet.KnownFleet.of(self._membership, running))
         moment = timeline.Moment(time.monotonic(), time.time())
         accept = _PARAMETER.sub('', environ.get('HTTP_ACCEPT', ''))
         content_type, body = collector.written(

@@ -1,26 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
 
-"""The admin's document as a page for people.
-
-It is one answer that loads nothing else: style and script are in it, and the
-Content-Security-Policy allows only these two, by their digests.
-"""
+"""The admin's document on this node as a page for people."""
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Sequence
 import datetime
-import functools
-import hashlib
 from typing import Any
 
-import jinja2
-import markupsafe
-
 from healthcheck.admin.views import detail
+from healthcheck.admin.views import fleetformats
 from healthcheck.admin.views import formats
-from healthcheck.answers import page
+from healthcheck.admin.views import webpage
 
 Document = detail.Document
 
@@ -33,19 +24,6 @@ _WIDTH, _SHORTEST = 600.0, 3.0
 _SPARK_WIDTH, _SPARK_HEIGHT = 120.0, 24.0
 
 
-@functools.cache
-def headers() -> page.Headers:
-    """What a browser may do with the page: next to nothing."""
-    return (
-        ('Content-Security-Policy', '; '.join((
-            "default-src 'none'", f"script-src '{_digest('status.js')}'",
-            f"style-src '{_digest('status.css')}'", 'img-src data:',
-            "connect-src 'self'", "base-uri 'none'", "form-action 'none'",
-            "frame-ancestors 'none'"))),
-        ('Referrer-Policy', 'no-referrer'),
-        ('X-Frame-Options', 'DENY'))
-
-
 def render(document: Document, interval: float, can_refresh: bool) -> str:
     """The page.
 
@@ -53,10 +31,10 @@ def render(document: Document, interval: float, can_refresh: bool) -> str:
     :param can_refresh: whether the browser sends what a refresh needs
     """
     ago, window = _window(document)
-    return _template().render(
-        document=document, interval=max(1.0, interval),
-        can_refresh=can_refresh, headline=formats.headline(document),
-        ago=ago, window=window)
+    return webpage.render(
+        'status.html', document, formats.headline(document), interval,
+        can_refresh=can_refresh, ago=ago, window=window, segments=segments,
+        sparkline=sparkline, words=formats, fleet=fleetformats)
 
 
 def sparkline(latencies: Sequence[float]) -> str:
@@ -111,39 +89,3 @@ def _age(timestamp: str, now: str) -> float:
     then, today = (datetime.datetime.fromisoformat(each.removesuffix('Z'))
                    for each in (timestamp, now))
     return max(0.0, (today - then).total_seconds())
-
-
-@functools.cache
-def _part(name: str) -> str:
-    environment = _environment()
-    assert environment.loader is not None
-    return environment.loader.get_source(environment, name)[0]
-
-
-def _digest(name: str) -> str:
-    """The Content-Security-Policy's name for a style or a script."""
-    digest = hashlib.sha256(_part(name).encode()).digest()
-    return f'sha256-{base64.b64encode(digest).decode()}'
-
-
-@functools.cache
-def _environment() -> jinja2.Environment:
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader(__package__), autoescape=True,
-        undefined=jinja2.StrictUndefined, trim_blocks=True,
-        lstrip_blocks=True)
-    environment.filters.update(
-        ago=formats.ago, span=formats.span, clock=formats.clock,
-        worst_first=formats.worst_first, word=formats.word,
-        why=formats.why, sparkline=sparkline, stand_in=formats.stand_in,
-        sighting=formats.sighting)
-    return environment
-
-
-@functools.cache
-def _template() -> jinja2.Template:
-    tools: dict[str, Any] = {
-        'segments': segments, 'count': formats.count,
-        'style': markupsafe.Markup(_part('status.css')),
-        'script': markupsafe.Markup(_part('status.js'))}
-    return _environment().get_template('status.html', globals=tools)

@@ -3,14 +3,18 @@
 """The past statuses of a check and of the node, and since when.
 
 A report has each change of a check's own status. When a result went stale, and
-what that meant for the node, is worked out here.
+what that meant for the node, is worked out here. So is how a document for
+admins shows a time: as an object with RFC 3339, and with seconds from the
+moment of reading.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 import dataclasses
+from typing import Any
 
+from healthcheck.answers import render
 from healthcheck.reports import report
 
 Status = report.Status
@@ -32,6 +36,28 @@ class Moment:
     def wall(self, at: float) -> float:
         """The time of a monotonic ``at``, in seconds since the epoch."""
         return self.time + (at - self.now)
+
+    def past(self, time: float | None) -> dict[str, Any] | None:
+        """A time in the past, as the wall clock read it then."""
+        return None if time is None else {
+            'time': render.timestamp(time), 'age_seconds': self.age(time)}
+
+    def age(self, time: float) -> float:
+        """Seconds since a time of the wall clock."""
+        # Not in the future, even if the clock was set back.
+        return round(max(0.0, self.time - time), 3)
+
+    def since(self, at: float | None) -> dict[str, Any] | None:
+        """A time in the past that is known on the monotonic clock."""
+        return None if at is None else {
+            'time': render.timestamp(self.wall(at)),
+            'age_seconds': round(max(0.0, self.now - at), 3)}
+
+    def until(self, at: float | None) -> dict[str, Any] | None:
+        """A time in the future that is known on the monotonic clock."""
+        return None if at is None else {
+            'time': render.timestamp(self.wall(at)),
+            'in_seconds': round(max(0.0, at - self.now), 3)}
 
 
 def changes(check: report.CheckReport, moment: Moment) -> list[Change]:
