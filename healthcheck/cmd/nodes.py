@@ -8,6 +8,7 @@ OpenStack, only the standard library and modules that load in milliseconds.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from collections.abc import Sequence
 import http.client
 import json
@@ -26,7 +27,10 @@ PATH = '/healthcheck'
 
 _UNIX = 'unix:'
 _HEALTH_JSON = 'application/health+json'
-_JSON = 'application/json'
+JSON = 'application/json'
+
+DETAIL, FLEET = '/detail', '/fleet'
+"""The pages of a node that may need a token."""
 
 # Bytes. The details of 5,000 cells are 3 MB.
 _MOST = 1 << 24
@@ -141,7 +145,7 @@ class Place:
         if self._query and not below:
             path += f'?{self._query}'
         headers = {'Accept': accept, 'Connection': 'close'}
-        if asking.token and below == '/detail':
+        if asking.token and below in (DETAIL, FLEET):
             headers['X-Auth-Token'] = asking.token
         connection = self._connection(asking)
         try:
@@ -175,16 +179,20 @@ class _UnixConnection(http.client.HTTPConnection):
         self.sock.connect(self._socket_path)
 
 
-def ask_all(places: Sequence[Place], asking: Asking) -> list[Reply]:
+def ask_all(places: Sequence[Place], asking: Asking,
+            ask: Callable[[Place, Asking], Reply] | None = None,
+            ) -> list[Reply]:
     """Ask all nodes at the same time; return their replies in order.
 
     A node that does not answer in time is left behind in a daemon thread,
     because some things that hang cannot be bounded, such as a DNS look-up.
+
+    :param ask: how to ask each; default: ask_one
     """
     replies: dict[int, Reply] = {}
 
     def run(number: int, place: Place) -> None:
-        replies[number] = ask_one(place, asking)
+        replies[number] = (ask or ask_one)(place, asking)
     threads = [threading.Thread(target=run, args=each, daemon=True)
                for each in enumerate(places)]
     deadline = time.monotonic() + asking.timeout
@@ -204,8 +212,8 @@ def ask_one(place: Place, asking: Asking) -> Reply:
     note = ''
     try:
         if asking.token or place.is_local:
-            code, body = place.get('/detail', _JSON, asking)
-            document = _parsed(body)
+            code, body = place.get(DETAIL, JSON, asking)
+            document = parsed(body)
             if code == 200 and 'checks' in document:
                 return _detailed(place, document, asking.check,
                                  time.monotonic() - began)
@@ -214,7 +222,7 @@ def ask_one(place: Place, asking: Asking) -> Reply:
         code, body = place.get(f'/{parse.quote(asking.check, safe="")}'
                                if asking.check else '', _HEALTH_JSON, asking)
     except (OSError, http.client.HTTPException, ValueError) as exc:
-        return _unreachable(place, exc)
+        return unreachable(place, exc)
     return _brief(place, code, body, asking.check)._replace(
         latency=time.monotonic() - began, note=note)
 
@@ -231,7 +239,7 @@ def _detailed(place: Place, document: Document, check: str | None,
             return Reply(place.name, output.UNKNOWN, 'NO SUCH CHECK',
                          latency=latency)
         told = found[0]
-    return Reply(place.name, _word(told, output.UNKNOWN),
+    return Reply(place.name, word_of(told, output.UNKNOWN),
                  _shown(told.get('reason', '')), list(map(_check, found)),
                  latency, document if check is None else None)
 
@@ -239,7 +247,7 @@ def _detailed(place: Place, document: Document, check: str | None,
 def _brief(place: Place, code: int, body: bytes,
            check: str | None) -> Reply:
     """The reply from the public answer, of ours or another health check."""
-    document = _parsed(body)
+    document = parsed(body)
     checks = document.get('checks')
     found = [_check({'name': name, **entries[0]})
              for name, entries in checks.items()
@@ -251,7 +259,7 @@ def _brief(place: Place, code: int, body: bytes,
     said += map(_shown, notes if isinstance(notes, list) else ())
     first = _shown(body.decode(errors='replace').strip().partition('\n')[0])
     if code in (200, 204):
-        word = _word(document, output.PASS)
+        word = word_of(document, output.PASS)
         return Reply(place.name, word, '; '.join(said) or 'OK', found)
     if code == 503:
         return Reply(place.name, output.FAIL, '; '.join(said) or (
@@ -263,7 +271,8 @@ def _brief(place: Place, code: int, body: bytes,
                  f'HTTP STATUS {code}')
 
 
-def _unreachable(place: Place, exc: Exception) -> Reply:
+def unreachable(place: Place, exc: Exception) -> Reply:
+    """The reply for a node that gives no answer."""
     # Imported here because it is seldom needed.
     from healthcheck.targets import failures
     return Reply(place.name, output.FAIL,
@@ -271,7 +280,8 @@ def _unreachable(place: Place, exc: Exception) -> Reply:
                  note=_shown(exc) or lines.kind_of(exc))
 
 
-def _parsed(body: bytes) -> Document:
+def parsed(body: bytes) -> Document:
+    """The object in a JSON text; empty if there is none."""
     try:
         document = json.loads(body)
     except ValueError:
@@ -283,10 +293,11 @@ def _check(one: Document) -> Document:
     """Name, status and reason of a check, from either document."""
     reason = one.get('reason', one.get('output', 'OK'))
     return {'name': _shown(one.get('name', '')),
-            'status': _word(one, output.UNKNOWN), 'reason': _shown(reason)}
+            'status': word_of(one, output.UNKNOWN), 'reason': _shown(reason)}
 
 
-def _word(one: Document, otherwise: str) -> str:
+def word_of(one: Document, otherwise: str) -> str:
+    """The status in a document of a node."""
     word = one.get('status')
     return word if word in (output.PASS, output.WARN,
                             output.FAIL) else otherwise

@@ -25,7 +25,10 @@ _NAGIOS = {PASS: 'OK', WARN: 'WARNING', FAIL: 'CRITICAL',
            UNKNOWN: 'UNKNOWN'}
 
 _COLOURS = {'PASS': '32', 'WARN': '33', 'FAIL': '31', 'UNKNOWN': '35',
-            'DISABLED': '2'}
+            'DISABLED': '2',
+            # Of a node of a fleet.
+            'IN': '32', 'WARNS': '33', 'HELD': '33', 'OUT': '31',
+            'DRAINED': '2'}
 # A status is the first or second word of a line.
 _STATUS = re.compile(rf'^(\s*|\S+\s+)({"|".join(_COLOURS)})\b',
                      re.MULTILINE)

@@ -7,6 +7,9 @@ also shows the details, if the node permits that. A token comes from OS_TOKEN,
 from other OS_ variables, or from clouds.yaml.
 
 A node that does not answer has failed: a balancer would take it out, too.
+
+With --fleet, it asks one node for all nodes of its fleet (fleet_url). If you
+give several, the first that answers counts.
 """
 
 from __future__ import annotations
@@ -24,6 +27,7 @@ import time
 from healthcheck.admin.views import formats
 from healthcheck.admin.views import plain
 from healthcheck.cmd import arguments
+from healthcheck.cmd import fleet
 from healthcheck.cmd import nodes
 from healthcheck.cmd import output
 from healthcheck.cmd import tokens
@@ -34,6 +38,7 @@ _EXAMPLES = '''\
   healthcheck status --watch node1:8774 node2:8774
   healthcheck status --os-cloud admin http://node1:8774
   healthcheck status unix:/run/healthcheck-nova/agent.sock
+  healthcheck status --fleet node1:8774 node2:8774
 
   in a container:  healthcheck status --warn-ok 127.0.0.1:8774
   for Nagios:      healthcheck status --format line --check database \\
@@ -51,12 +56,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.error(str(exc))
     except OSError as exc:
         parser.error(f'--cacert {args.cacert}: {exc}')
+    if args.fleet and args.check:
+        parser.error('--check: not with --fleet, which shows all checks')
     args.format = output.format_for(sys.stdout, args.format)
     token = tokens.find(args.os_cloud)
 
     def ask() -> list[nodes.Reply]:
-        return nodes.ask_all(places, nodes.Asking(
-            args.timeout, token(), args.check, tls))
+        asking = nodes.Asking(args.timeout, token(), args.check, tls)
+        return (fleet.ask(places, asking) if args.fleet
+                else nodes.ask_all(places, asking))
     if args.watch:
         return _watch(ask, args)
     replies = ask()
@@ -69,6 +77,9 @@ def main_parser() -> argparse.ArgumentParser:
     parser.add_argument('nodes', nargs='+', metavar='URL',
                         help='a URL, HOST:PORT, or unix:PATH for the socket '
                         'of an agent')
+    parser.add_argument('--fleet', action='store_true',
+                        help='ask one node for all nodes of its fleet; needs '
+                        'a token or a socket, as details do')
     parser.add_argument('--check', metavar='NAME',
                         help='only the status of this check')
     parser.add_argument('--path', default=nodes.PATH,
@@ -150,11 +161,13 @@ def _exit_status(replies: Sequence[nodes.Reply],
 
 def _shown(replies: Sequence[nodes.Reply],
            args: argparse.Namespace) -> str:
+    if args.fleet:
+        return fleet.shown(replies[0], args.format)
     if args.format == output.JSON:
         return _json(replies)
     if args.format == output.LINE:
         return _line(replies, args.timeout)
-    return _one(replies[0]) if len(replies) == 1 else _fleet(replies)
+    return _one(replies[0]) if len(replies) == 1 else _table(replies)
 
 
 def _json(replies: Sequence[nodes.Reply]) -> str:
@@ -181,7 +194,7 @@ def _line(replies: Sequence[nodes.Reply], timeout: float) -> str:
     return output.plugin_line(_status(replies), text, data)
 
 
-def _fleet(replies: Sequence[nodes.Reply]) -> str:
+def _table(replies: Sequence[nodes.Reply]) -> str:
     rows = [('NODE', 'STATUS', 'SINCE', 'LATENCY', 'REASON'), *(
         (one.node, one.status.upper(), _since(one), _span(one.latency),
          one.reason) for one in _worst_first(replies))]

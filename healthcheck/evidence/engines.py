@@ -145,6 +145,8 @@ class Engines:
                     context.connection.info.pop(self._key, None)
             if context.engine is None or not request.counts():
                 return  # it pings what was idle, or nobody vouches for it
+            if context.engine.dialect.is_async:
+                return  # its greenlet cannot see the request that it serves
             if self._blames_server(context, context.engine.url):
                 self._ledger.failed(self._slot(context.engine))
         except Exception as exc:  # must not replace the service's own error

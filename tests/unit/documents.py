@@ -7,6 +7,7 @@ from __future__ import annotations
 from hypothesis import strategies as st
 
 from healthcheck.admin.views import detail
+from healthcheck.admin.views import fleet as fleet_view
 from healthcheck.admin.views import timeline
 from healthcheck.probing import policy
 from healthcheck.reports import drain
@@ -83,11 +84,12 @@ def a_document(*checks: report.CheckReport,
                found: report.Report | None = None,
                switched: tuple[report.Verdict, ...] = (), silence: str = '',
                moment: timeline.Moment = NOW,
-               drains: tuple[drain.Drain, ...] = (), **options: object,
+               drains: tuple[drain.Drain, ...] = (),
+               fleet: fleet_view.KnownFleet | None = None, **options: object,
                ) -> detail.Document:
     known = detail.Known(
         found or report.Report(checks),
         {verdict.name: verdict for verdict in switched}, silence, ANSWERING,
         [report.Verdict.of('drain', Status.FAIL, 'DRAINED')] if drains else [],
-        drains)
+        drains, fleet=fleet)
     return detail.document(known, policy.Policy(), options, moment)

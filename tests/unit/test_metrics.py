@@ -27,6 +27,7 @@ from healthcheck.reports import drain
 from healthcheck.reports import history
 from healthcheck.reports import report
 from tests.unit import documents
+from tests.unit import fleet_views as fleets
 from tests.unit import settings
 from tests.unit import wsgi
 
@@ -43,9 +44,10 @@ EVENTS = st.lists(st.tuples(st.booleans(), st.floats(0, 100)), max_size=20)
 
 
 def text_of(found, switched=(), *, shared=True, openmetrics=False,
-            drained=()):
+            drained=(), fleet=None):
     known = collector.Scrape(found, {one.name: one for one in switched},
-                             shared, [OUT] if drained else [], drained)
+                             shared, [OUT] if drained else [], drained,
+                             fleet=fleet)
     _, text = collector.written(collector.Collector(known, NOW), openmetrics)
     return text.decode()
 
@@ -122,6 +124,42 @@ def test_figures():
     assert found['healthcheck_drained',] == 0
     assert found['healthcheck_report_shared',] == 1
     assert any(key[0] == 'healthcheck_build_info' for key in found)
+
+
+FLEET = fleets.a_fleet(*fleets.ODD, read=2)
+
+
+def test_fleet():
+    found = told(FULL, fleet=FLEET)
+    assert {key[1]: value for key, value in found.items()
+            if key[0] == 'healthcheck_fleet_nodes'} == {
+        'in': 2, 'out': 1, 'held': 0, 'unknown': 0, 'drained': 0, 'warns': 0}
+    assert found['healthcheck_fleet_store_up',] == 1
+    assert found['healthcheck_fleet_view_age_seconds',] == 2
+    assert not [key for key in told(FULL) if 'fleet' in key[0]]
+
+
+@pytest.mark.parametrize('read, trouble', [
+    (2, 'refused'), (fleets.TTL + 1, ''), (None, '')])
+def test_a_store_that_is_away(read, trouble):
+    found = told(FULL, fleet=fleets.a_fleet(
+        *fleets.ODD, read=read, trouble=trouble))
+    assert found['healthcheck_fleet_store_up',] == 0
+    assert found.get(('healthcheck_fleet_view_age_seconds',)) == read
+    assert found['healthcheck_fleet_nodes', 'unknown'] == (
+        0 if trouble else 3)
+
+
+@pytest.mark.parametrize('until, drained, held, status', [
+    (9, False, 1, 'warn'), (0, False, 0, 'fail'), (9, True, 0, 'fail')])
+def test_held_by_the_others(until, drained, held, status):
+    check = documents.a_check('database', Status.FAIL, shared=True)
+    found = told(report.Report((check,), holds=(report.HeldCheck(
+        'database', ', ON 3 OF 3 NODES', NOW.now + until),)),
+        drained=(drain.Drain('host', '', '', 1e9, None),) if drained else ())
+    assert found['healthcheck_held',] == held
+    assert found['healthcheck_status', status] == 1
+    assert found['healthcheck_check_status', 'database', 'fail'] == 1
 
 
 def test_durations():
@@ -376,7 +414,7 @@ def _named(text):
 
 
 def _emitted():
-    return {key[0] for key in told(FULL, [DRAIN])}
+    return {key[0] for key in told(FULL, [DRAIN], fleet=FLEET)}
 
 
 def test_alerts_are_on_what_there_is():
@@ -421,7 +459,7 @@ def test_documented():
                         (DOCS / 'metrics.rst').read_text(), re.MULTILINE)
     families = {family.name + ('_total' if family.type == 'counter' else '')
                 for family in parser.text_string_to_metric_families(
-                    text_of(FULL, [DRAIN]))}
+                    text_of(FULL, [DRAIN], fleet=FLEET))}
     assert sorted(listed) == sorted(families)
 
 
