@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 
-"""Take the pictures of the status page; see ``make pictures``.
+"""Take the pictures of the pages for admins; see ``make pictures``.
 
-They show the demonstration as it is, so they stay true.
+Those of the status page show the demonstration as it is, so they stay true.
+The fleet is made up: the demonstration has one host.
 """
 
 from __future__ import annotations
@@ -12,11 +13,17 @@ from collections.abc import Callable
 import pathlib
 import subprocess
 import tempfile
+import time
 from typing import Any
 
 import requests
 
+from healthcheck.admin.views import fleet as fleet_view
+from healthcheck.admin.views import fleetpage
+from healthcheck.admin.views import timeline
 from healthcheck.cmd import demo_cloud
+from healthcheck.reports import fleet
+from healthcheck.reports import report
 from tests.functional import browser as browser_module
 from tests.functional import servers
 from tests.functional import test_demo
@@ -44,15 +51,41 @@ def _is_down(cell: str) -> Callable[[Document], bool]:
         for check in document['checks'] for part in check['components'])
 
 
+def _fleet() -> str:
+    """The page of three nodes, of which one is out alone."""
+    now = timeline.Moment(time.monotonic(), time.time())
+
+    def node(number: int, age: float, broken: bool = False) -> fleet.NodeSeen:
+        status = report.Status.FAIL if broken else report.Status.PASS
+        checks = (
+            fleet.NodeCheck('database', status, 'NO ANSWER' if broken
+                            else 'OK', 'b1f09c77d2e4', failing=broken,
+                            since=now.time - age),
+            fleet.NodeCheck('message_queue', report.Status.PASS, 'OK',
+                            '5ac2e81f03b6', since=now.time - 86400))
+        return fleet.NodeSeen(fleet.NodeRecord(
+            f'controller{number}', '1.0.0', 1, 2.0,
+            fleet.OUT if broken else fleet.IN,
+            'DATABASE: NO ANSWER' if broken else '', now.time - age, checks),
+            now.now - number / 2, True)
+    names = 'nova.RegionOne', 'controller1'
+    view = fleet.FleetView(*names, now.now, '', (
+        node(1, 93000), node(2, 92000), node(3, 250, True)))
+    return fleetpage.render(fleet_view.document(
+        fleet_view.KnownFleet(*names, 30.0, view),
+        {'pid': 4711, 'host': 'controller1', 'program': 'nova-api'},
+        now), 10)
+
+
 def _take(browser: browser_module.Browser, url: str, name: str,
-          scheme: str = 'light') -> None:
-    """The page as far as the end of its first table."""
+          scheme: str = 'light', last: str = '.parts') -> None:
+    """The page as far as the end of the first ``last``, a selector."""
     browser.tell('Emulation.setScrollbarsHidden', hidden=True)
     browser.look(url, WIDTH, scheme)
     path = IMAGES / f'{name}.png'
     height = browser.run(
-        'return document.querySelector(".parts table").parentElement'
-        '.getBoundingClientRect().bottom + 24')
+        'return document.querySelector(arguments[0])'
+        '.getBoundingClientRect().bottom + 24', last)
     shot = browser.tell(
         'Page.captureScreenshot', captureBeyondViewport=True,
         clip={'x': 0, 'y': 0, 'width': WIDTH, 'height': height,
@@ -66,9 +99,12 @@ def _take(browser: browser_module.Browser, url: str, name: str,
 def main() -> None:
     with tempfile.TemporaryDirectory(prefix='demo-') as name:
         directory = pathlib.Path(name)
+        page = directory / 'fleet.html'
+        page.write_text(_fleet(), encoding='utf-8')
         with (browser_module.Browser.running(directory / 'profile') as browser,
               test_demo.Demo(directory, '--state-dir',
                              f'{directory}/state') as demo):
+            _take(browser, page.as_uri(), 'fleet', last='main')
             url = f'{demo.urls[0]}/detail'
             _wait(url, lambda document: 'SLOW' in str(document['checks']),
                   'a cell is slow')

@@ -22,6 +22,8 @@ MAJORITY_STAYS = 'majority_stays'
 """The values of option ``shared_failure``."""
 
 LAST_NODE = 'LAST NODE'
+ON_NODES = 'ON N OF N NODES'
+"""Each N stands for a number."""
 
 OWN = frozenset((failures.BAD_URL, failures.MISCONFIGURED,
                  failures.TLS_NOT_SET_UP, guard.PROBE_ERROR))
@@ -43,6 +45,12 @@ def shared(checks: Sequence[report.CheckReport], now: float) -> frozenset[str]:
 def as_last(names: Iterable[str]) -> dict[str, str]:
     """These checks, each with the note for the last node."""
     return dict.fromkeys(names, f'; {LAST_NODE}')
+
+
+def as_one_of(failing: int, nodes: int) -> str:
+    """The note for a node that fails what ``failing`` of ``nodes`` fail."""
+    first, second, third = ON_NODES.split(' N ')
+    return f', {first} {failing} {second} {nodes} {third}'
 
 
 def held(found: report.Report | None,

@@ -110,8 +110,7 @@ class Majority:
         found = votes(check, others)
         if found.others and found.failing >= self._needed(found.others):
             self._lost_at.pop(check.name, None)
-            return (f', ON {found.failing + 1} OF {found.others + 1} '
-                    f'NODES')
+            return holding.as_one_of(found.failing + 1, found.others + 1)
         if before is None or now - self._lost_at.setdefault(
                 check.name, now) >= self._release:
             return None

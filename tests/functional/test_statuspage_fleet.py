@@ -18,7 +18,7 @@ from healthcheck.reports import fleet
 from tests.functional import browser as browser_module
 from tests.functional import servers
 from tests.functional import test_statuspage
-from tests.unit import fleets
+from tests.unit import fleet_views as fleets
 
 HOSTILE = test_statuspage.HOSTILE
 chromium = test_statuspage.chromium
