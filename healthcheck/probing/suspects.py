@@ -90,7 +90,9 @@ class Suspects:
 
     def _raise(self, now: float) -> None:
         for watched, (since, cause) in list(self._since.items()):
-            if watched.began_at >= since or not watched.probes:
+            # What other nodes find does not confirm a failure sooner.
+            if (watched.began_at >= since or not watched.probes
+                    or cause == history.FLEET and watched.confirming):
                 del self._since[watched]
             else:
                 self._rota.suspect(watched, now, cause)

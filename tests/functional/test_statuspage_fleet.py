@@ -18,22 +18,23 @@ from healthcheck.reports import fleet
 from tests.functional import browser as browser_module
 from tests.functional import servers
 from tests.functional import test_statuspage
-from tests.unit import fleet_views as fleets
+from tests.unit import fleet_views
 
 HOSTILE = test_statuspage.HOSTILE
 chromium = test_statuspage.chromium
 
 NODES = (
-    fleets.a_node('controller3.example.org', fleet.OUT, reason=HOSTILE),
-    fleets.a_node('controller4.example.org', fleet.HELD, fleets.a_check()),
-    fleets.a_node('controller5.example.org', fleet.DRAINED,
-                  fleets.a_check(), reason='DRAINED'),
-    fleets.a_node('controller6.example.org', fresh=False),
-    fleets.a_node('controller7.example.org', fleet.WARNS,
-                  reason='DATABASE: SLOW'),
-    fleets.a_node('controller8.example.org', fleet.IN,
-                  fleets.a_check(target='elsewhere')),
-    *(fleets.a_node(f'node{number}') for number in range(1, 7)))
+    fleet_views.a_node('controller3.example.org', fleet.OUT, reason=HOSTILE),
+    fleet_views.a_node('controller4.example.org', fleet.HELD,
+                       fleet_views.a_check()),
+    fleet_views.a_node('controller5.example.org', fleet.DRAINED,
+                       fleet_views.a_check(), reason='DRAINED'),
+    fleet_views.a_node('controller6.example.org', fresh=False),
+    fleet_views.a_node('controller7.example.org', fleet.WARNS,
+                       reason='DATABASE: SLOW'),
+    fleet_views.a_node('controller8.example.org', fleet.IN,
+                       fleet_views.a_check(target='elsewhere')),
+    *(fleet_views.a_node(f'node{number}') for number in range(1, 7)))
 
 
 @pytest.fixture
@@ -42,8 +43,8 @@ def url() -> Iterator[str]:
     shown: list[object] = []
 
     def app(environ, start_response):
-        shown.append(fleets.a_node(f'node{7 + len(shown)}'))
-        return page.make(200, fleetpage.render(fleets.a_document(
+        shown.append(fleet_views.a_node(f'node{7 + len(shown)}'))
+        return page.make(200, fleetpage.render(fleet_views.a_document(
             *NODES, *shown, trouble='ConnectionError: refused'), 1.0),
             'text/html', webpage.headers())(environ, start_response)
     server = simple_server.make_server(

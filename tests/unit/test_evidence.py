@@ -374,6 +374,22 @@ class TestOtherNodes:
         change = here.reports[-1][1].checks[0].history.transitions[-1]
         assert (change.status, change.cause) == (Status.WARN, history.FLEET)
 
+    def test_a_failure_is_not_confirmed_sooner(self):
+        database, calls, here = make(lambda now: (world.REFUSED, 0.5))
+        here.run(0.2)
+        here.scheduler.suspects.others_differ('database', here.now)
+        here.run(2.45)
+        assert database.started == [0.0]
+        here.run(2.55)
+        assert database.started == [0.0, 2.5]
+
+    def test_a_pass_of_before_is_looked_at_again(self):
+        database, calls, here = make(lambda now: (world.OK, 0.5))
+        here.run(0.2)
+        here.scheduler.suspects.others_differ('database', here.now)
+        here.run(0.5 + evidence.TICK)
+        assert len(database.started) == 2
+
     def test_a_check_that_is_not_there(self):
         database, calls, here = make()
         here.run(5)

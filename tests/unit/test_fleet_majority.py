@@ -7,6 +7,7 @@ from __future__ import annotations
 import dataclasses
 import math
 
+from hypothesis import example
 from hypothesis import given
 from hypothesis import HealthCheck
 from hypothesis import Phase
@@ -59,6 +60,7 @@ def out(made, since):
 @few
 @given(nodes=st.integers(2, 7), seed=seeds, wait=st.floats(0, 12),
        fault=st.one_of(faults, st.just(fleets.NEVER)))
+@example(nodes=7, seed=120616703, wait=1.5, fault=fleets.HANGS)
 def test_all_stay_when_all_fail(nodes, seed, wait, fault):
     """No node is out at any moment, although each probes in its own time."""
     made = settled(nodes, seed)

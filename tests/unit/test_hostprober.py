@@ -294,7 +294,7 @@ class Fleet:
         self.differing = set()
         self.seen = None
 
-    def lead(self):
+    def lead(self, holds=()):
         self.told.append('lead')
 
     def rest(self):

@@ -27,7 +27,7 @@ from healthcheck.reports import drain
 from healthcheck.reports import history
 from healthcheck.reports import report
 from tests.unit import documents
-from tests.unit import fleet_views as fleets
+from tests.unit import fleet_views
 from tests.unit import settings
 from tests.unit import wsgi
 
@@ -126,7 +126,7 @@ def test_figures():
     assert any(key[0] == 'healthcheck_build_info' for key in found)
 
 
-FLEET = fleets.a_fleet(*fleets.ODD, read=2)
+FLEET = fleet_views.a_fleet(*fleet_views.ODD, read=2)
 
 
 def test_fleet():
@@ -140,10 +140,10 @@ def test_fleet():
 
 
 @pytest.mark.parametrize('read, trouble', [
-    (2, 'refused'), (fleets.TTL + 1, ''), (None, '')])
+    (2, 'refused'), (fleet_views.TTL + 1, ''), (None, '')])
 def test_a_store_that_is_away(read, trouble):
-    found = told(FULL, fleet=fleets.a_fleet(
-        *fleets.ODD, read=read, trouble=trouble))
+    found = told(FULL, fleet=fleet_views.a_fleet(
+        *fleet_views.ODD, read=read, trouble=trouble))
     assert found['healthcheck_fleet_store_up',] == 0
     assert found.get(('healthcheck_fleet_view_age_seconds',)) == read
     assert found['healthcheck_fleet_nodes', 'unknown'] == (

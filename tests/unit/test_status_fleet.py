@@ -20,15 +20,16 @@ from healthcheck.cmd import nodes
 from healthcheck.cmd import output
 from healthcheck.cmd import status
 from healthcheck.reports import fleet
-from tests.unit import fleets
+from tests.unit import fleet_views
 from tests.unit import test_nodes
 from tests.unit import test_status
 
-a_node = fleets.a_node
+a_node = fleet_views.a_node
 ASKING = test_nodes.ASKING
-ODD = fleets.a_document(*fleets.ODD)
-WELL = fleets.a_document(a_node('node1'), a_node('node2'))
-DRAINED = fleets.a_document(a_node('node1'), a_node('node2', fleet.DRAINED))
+ODD = fleet_views.a_document(*fleet_views.ODD)
+WELL = fleet_views.a_document(a_node('node1'), a_node('node2'))
+DRAINED = fleet_views.a_document(a_node('node1'),
+                                 a_node('node2', fleet.DRAINED))
 
 
 def shows(document):
@@ -88,7 +89,7 @@ def test_json(run):
     (ODD, 'HEALTHCHECK CRITICAL - Fleet nova has 3 nodes, 1 out, 2 in: '
           'node3: DATABASE: NO ANSWER (unlike the others: database) | out=1 '
           'held=0 unknown=0 drained=0 warns=0 in=2'),
-    (fleets.a_document(a_node('node1'), trouble='refused'),
+    (fleet_views.a_document(a_node('node1'), trouble='refused'),
      'HEALTHCHECK WARNING - Fleet nova has 1 node, 1 in: The store cannot be '
      'used: refused | out=0 held=0 unknown=0 drained=0 warns=0 in=1')])
 def test_line_of_a_plugin(run, document, line):
@@ -97,7 +98,7 @@ def test_line_of_a_plugin(run, document, line):
 
 
 def test_a_line_names_few(run):
-    text = run('--format', 'line', answers=[shows(fleets.a_document(*(
+    text = run('--format', 'line', answers=[shows(fleet_views.a_document(*(
         a_node(f'node{number}', fleet.HELD) for number in range(9))))])[1]
     assert 'node4' in text and 'node5' not in text and '; 4 more' in text
 
@@ -139,7 +140,7 @@ def test_a_document_of_another_release(run, document):
 def test_what_a_node_says_cannot_move_the_cursor(run):
     evil = '\x1b[2J\nnode'
     for wanted in output.FORMATS:
-        text = run('--format', wanted, answers=[shows(fleets.a_document(
+        text = run('--format', wanted, answers=[shows(fleet_views.a_document(
             a_node(evil, fleet.OUT, reason=evil), trouble=evil))])[1]
         assert '\x1b' not in text and '\nnode\n' not in text
 

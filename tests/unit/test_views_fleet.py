@@ -22,14 +22,14 @@ from healthcheck.host import hostprober
 from healthcheck.reports import fleet
 from healthcheck.reports import report
 from tests.unit import documents
-from tests.unit import fleet_views as fleets
+from tests.unit import fleet_views
 from tests.unit import stubs
 from tests.unit import test_statuspage
 from tests.unit import wsgi
 
-NOW, TTL = fleets.NOW, fleets.TTL
-a_check, a_node = fleets.a_check, fleets.a_node
-a_document, a_fleet = fleets.a_document, fleets.a_fleet
+NOW, TTL = fleet_views.NOW, fleet_views.TTL
+a_check, a_node = fleet_views.a_check, fleet_views.a_node
+a_document, a_fleet = fleet_views.a_document, fleet_views.a_fleet
 HOSTILE = test_statuspage.HOSTILE
 
 
@@ -221,7 +221,7 @@ def test_a_time_that_is_none(since):
     assert node['since'] is node['checks'][0]['since'] is None
 
 
-@given(fleets.known)
+@given(fleet_views.known)
 def test_every_fleet_can_be_shown(known):
     document = fleet_view.document(known, documents.ANSWERING, NOW)
     assert sum(document['states'].values()) == len(document['nodes'])
@@ -237,7 +237,7 @@ def test_every_fleet_can_be_shown(known):
 
 
 def test_text():
-    assert fleetformats.to_text(a_document(*fleets.ODD)) == '''\
+    assert fleetformats.to_text(a_document(*fleet_views.ODD)) == '''\
 Fleet nova has 3 nodes, 1 out, 2 in: Unlike the others: node3
 Seen at 2020-09-13 12:26:40 UTC by node1; the store was read just now
 
@@ -278,7 +278,7 @@ def test_many_nodes_are_not_all_named():
     ({'read': 300}, 'WARNING: Nothing has been read from the store for '
                     '5 min')])
 def test_a_store_that_is_away(more, line):
-    document = a_document(*fleets.ODD, **more)
+    document = a_document(*fleet_views.ODD, **more)
     assert line in fleetformats.to_text(document).splitlines()
     page = test_statuspage.Seen(fleetpage.render(document, 10))
     assert line.removeprefix('WARNING: ') in page.text
@@ -313,7 +313,7 @@ def test_page_asks_for_nothing_else():
 
 def test_page():
     page = test_statuspage.Seen(fleetpage.render(
-        a_document(*fleets.ODD), 10))
+        a_document(*fleet_views.ODD), 10))
     assert page.text.startswith('✕ FAIL 1 out, 2 in · node1')
     assert 'Fleet nova has 3 nodes, 1 out, 2 in Unlike the others: node3' in (
         page.text)
@@ -355,7 +355,7 @@ def made(door, plugin, monkeypatch):
     monkeypatch.setattr(hostprober.HostProber, 'fleet',
                         lambda self: made.view)
     made = door(wsgi.below, FLEET)
-    made.view = fleets.a_fleet(*fleets.ODD).view
+    made.view = fleet_views.a_fleet(*fleet_views.ODD).view
     return made
 
 
@@ -422,7 +422,7 @@ def test_what_else_is_said_of_the_fleet(made):
 
 def test_summary_of_a_fleet():
     found = documents.a_document(documents.a_check(), fleet=a_fleet(
-        *fleets.ODD, read=2))['fleet']
+        *fleet_views.ODD, read=2))['fleet']
     assert found == {
         'group': 'nova', 'node': 'node1',
         'store': {'usable': True, 'trouble': ''},
@@ -438,14 +438,14 @@ def test_summary_of_a_fleet():
     ('refused', 'The store cannot be used: refused', 'card switches warn')])
 def test_the_line_on_the_status_page(trouble, shown, kind):
     page = test_statuspage.seen(documents.a_check(), fleet=a_fleet(
-        *fleets.ODD, trouble=trouble))
+        *fleet_views.ODD, trouble=trouble))
     assert shown in page.text
     assert ('div', 'class', kind) in page.attributes
     assert ('a', 'href', 'fleet') in page.attributes
 
 
 def held(name='database', until=NOW.now + 9):
-    check = documents.a_check(name, fleets.FAIL, label='DATABASE',
+    check = documents.a_check(name, fleet_views.FAIL, label='DATABASE',
                               shared=True)
     return report.Report((check,), holds=(report.HeldCheck(
         'database', ', ON 3 OF 3 NODES', until),))
