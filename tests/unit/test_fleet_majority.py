@@ -377,7 +377,7 @@ def test_whatever_happens(nodes, seed, events):
         happen(made, what, number)
         if made.records.away:
             back_at = math.inf
-        elif back_at == math.inf:
+        elif back_at == math.inf or what == 'empty':
             back_at = made.now
         until = made.now + seconds
         while made.now < until:
