@@ -156,7 +156,6 @@ class TestCounter:
     def test_it_is_as_old_as_its_statement(self, clock):
         """Which may have waited in the database for seconds."""
         scans = Scripted()
-        counting = Counting(scans)
 
         def execute(connection):
             clock.now += 3.0
@@ -165,7 +164,6 @@ class TestCounter:
                                  lambda: 'cells')
         counter.count('', PLACE, lambda found: [])
         assert scans.kept[0][2] == NOW
-        assert not counting.executed
 
     def test_what_has_the_same_key(self):
         def subject(place=PLACE, **more):
