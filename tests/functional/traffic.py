@@ -204,12 +204,16 @@ def probes(mariadb: servers.MariaDB) -> int:
         _PROBE)[0][0])
 
 
-def statements(mariadb: servers.MariaDB) -> int:
-    """The same, of all that the prober says on its connections."""
+def statements(mariadb: servers.MariaDB, user: str = '') -> int:
+    """The same, of all that the prober says on its connections.
+
+    :param user: whose they are; default: anybody's
+    """
     return int(mariadb.sql(
         'SELECT COUNT(*) FROM mysql.general_log WHERE thread_id IN '
         '(SELECT thread_id FROM mysql.general_log '
-        'WHERE argument LIKE %s)', _PROBE)[0][0])
+        'WHERE argument LIKE %s AND user_host LIKE %s)',
+        _PROBE, f'{user}%')[0][0])
 
 
 class Watcher(service_module.Service):
