@@ -20,14 +20,14 @@ from tests.functional import servers
 from tests.functional.servers import wsgi
 
 CLIENTS = 64
-INTERVAL = 0.5
+INTERVAL = 1.0
 
-PROBES = 16
+PROBES = 8
 """In how many of them no connection may be made."""
 
-TRIES = 4
-"""A prober that got no processor for seconds is replaced, by one that has to
-connect. That is no cost of polls, and does not happen each time."""
+TRIES = 6
+"""A prober that got no processor for two seconds is deposed, and the next one
+has to connect. That is no cost of polls, and does not happen each time."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,7 +55,8 @@ class Backends:
     def serve(self, workers: int, **options: Any) -> wsgi.UWSGI:
         # The machine is kept busy: what is measured here is not how fast
         # it answers.
-        options = {'interval': INTERVAL, 'jitter': 0, 'fall': 2,
+        options = {'interval': INTERVAL, 'retry_interval': INTERVAL,
+                   'jitter': 0, 'fall': 2,
                    'timeout': 5, 'slow_threshold': 5,
                    'sharing': 'host', 'state_path': '{directory}',
                    'backends': 'database,message_queue',
@@ -71,15 +72,13 @@ class Backends:
                 self.broker.server.published())
 
     def cost(self, server: wsgi.UWSGI, clients: int) -> Cost:
-        """Of the first PROBES with the connections that were there before.
-
-        Of the last ones, if there are none.
-        """
+        """Of PROBES of one prober."""
         with polled(server, clients):
             seen_by_all(server)
             for _ in range(TRIES):
+                term = locks(server)
                 cost = self._cost()
-                if (cost.connections, cost.dialled) == ((1, 1), 0):
+                if locks(server) == term:
                     break
         return cost
 
@@ -100,6 +99,12 @@ class Backends:
         dialled, statements, messages = (
             b - a for a, b in zip(before, after, strict=True))
         return Cost(rounds, (most[0], most[1]), dialled, statements, messages)
+
+
+def locks(server: wsgi.UWSGI) -> set[str]:
+    """The names of the lock files, another one for each deposed prober."""
+    return {path.name for path in server.directory.glob(
+        'healthcheck-*/*.lock')}
 
 
 @pytest.fixture
