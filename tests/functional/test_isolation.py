@@ -78,6 +78,10 @@ INTERVAL = 0.2
 PROBES = 0.5 * SECONDS / INTERVAL
 """How many there are at least, of some fourteen, on a busy machine."""
 
+TRIES = 4
+"""A server may get no processor for seconds, too. What waits for a check that
+hangs is late each time."""
+
 
 def counted(*counts: Callable[[], int]) -> list[int]:
     """By how much each of the counts grows in SECONDS.
@@ -91,6 +95,15 @@ def counted(*counts: Callable[[], int]) -> list[int]:
         lambda: time.monotonic() - began >= SECONDS + noted.seconds(began),
         'time passed')
     return [count() - was for count, was in zip(counts, before)]
+
+
+def grow(*wanted: tuple[Callable[[], int], float]) -> None:
+    """See that each of the counts grows by so much in SECONDS."""
+    for _ in range(TRIES):
+        grown = counted(*(count for count, _ in wanted))
+        if all(by >= least for by, (_, least) in zip(grown, wanted)):
+            return
+    raise AssertionError(f'{grown}, wanted {[least for _, least in wanted]}')
 
 
 def test_others_keep_their_interval(
@@ -107,10 +120,8 @@ def test_others_keep_their_interval(
     with service_module.Service('hangs', 'database', 'message_queue',
                                 **options) as service:
         service.fails(f'{hanging}NO ANSWER\nOK\nOK')
-        beside = counted(statements, messages)
-        for one, other in zip(alone, beside):
-            assert other >= one * 0.5
-        assert beside[1] >= PROBES
+        grow((statements, 0.5 * alone[0]),
+             (messages, max(0.5 * alone[1], PROBES)))
         RELEASE.set()
         service.passes()
         service.answers_at_once()
@@ -125,8 +136,7 @@ def test_one_that_fails_slowly(database: databases.Database,
             database_connection=database.url(),
             message_queue_transport_url=broker.url(listener.port))
         service.wait_for(503, 'OK\nMESSAGE QUEUE: NO ANSWER')
-        statements, = counted(database.server.questions)
         # Two statements a probe, at the very least.
-        assert statements >= 2 * PROBES
+        grow((database.server.questions, 2 * PROBES))
         service.answers_at_once()
     service.close()
