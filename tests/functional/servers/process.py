@@ -60,10 +60,12 @@ def free_port() -> int:
     """Return a port of 127.0.0.1 that nobody listens on.
 
     The port lies below the range the kernel picks outgoing ports from, so
-    that no client can take it by accident while its server is down.
+    that no client can take it by accident while its server is down. Nor can a
+    server of another process of pytest-xdist: each process has its own ports.
     """
+    worker, workers = _worker()
     for _ in range(1000):
-        port = random.SystemRandom().randrange(20000, 32000)
+        port = random.SystemRandom().randrange(20000 + worker, 32000, workers)
         if port in _given_ports:
             continue
         with socket.socket() as probe:
@@ -74,6 +76,13 @@ def free_port() -> int:
         _given_ports.add(port)
         return port
     raise ServerError('no free port on 127.0.0.1')
+
+
+def _worker() -> tuple[int, int]:
+    """(number, count) of this process among those that share a run."""
+    name = os.environ.get('PYTEST_XDIST_WORKER', 'gw0')
+    return (int(name.removeprefix('gw')),
+            int(os.environ.get('PYTEST_XDIST_WORKER_COUNT', '1')))
 
 
 def wait_until(condition: Callable[[], T], what: str,
