@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from concurrent import futures
 import contextlib
 import dataclasses
+import threading
 import time
 from typing import Any
 
@@ -20,6 +21,9 @@ from tests.functional import servers
 from tests.functional.servers import wsgi
 
 CLIENTS = 64
+PAUSE = 0.2
+"""Seconds between two polls of a client. What asks without a pause takes the
+processors from the prober, and from other tests."""
 INTERVAL = 1.0
 
 PROBES = 8
@@ -117,12 +121,12 @@ def backends(mariadb: servers.MariaDB,
 
 @contextlib.contextmanager
 def polled(server: wsgi.UWSGI, clients: int) -> Iterator[None]:
-    """Callers that ask without a pause, each on a new connection."""
-    over = False
+    """Callers that ask again and again, each time on a new connection."""
+    over = threading.Event()
 
     def poll() -> set[tuple[int, str]]:
         told = set()
-        while not over:
+        while not over.wait(PAUSE):
             answer = server.ask()
             told.add((answer.status, answer.text))
         return told
@@ -131,7 +135,7 @@ def polled(server: wsgi.UWSGI, clients: int) -> Iterator[None]:
         try:
             yield
         finally:
-            over = True
+            over.set()
         for one in running:
             assert one.result() == {(200, 'OK\nOK')}
 
