@@ -323,7 +323,10 @@ class Server:
 
     def _surroundings(self) -> dict[str, Any]:
         bare = {'PATH': os.environ.get('PATH', os.defpath), 'LC_ALL': 'C',
-                'HOME': str(self.directory)}
+                'HOME': str(self.directory),
+                # oslo.messaging imports eventlet, which is not used. Without
+                # a resolver of its own a service starts a fifth faster.
+                'EVENTLET_NO_GREENDNS': 'yes'}
         return {'cwd': self.directory, 'stdin': subprocess.DEVNULL,
                 'start_new_session': True,
                 'env': bare | self.environment()}
