@@ -24,6 +24,10 @@ ARGUMENTS = (
     # Of a container's shared memory there may be too little.
     '--disable-dev-shm-usage')
 
+PATIENCE = 120.0
+"""Seconds that a script may take: that of axe-core computes for a third of
+them on a busy machine."""
+
 
 class Browser:
     """One browser, and what it was seen to do.
@@ -51,6 +55,7 @@ class Browser:
             'browser': 'ALL', 'performance': 'ALL'})
         driver = webdriver.Chrome(options, service.Service(
             process.find_binary('chromedriver', 'chromium-driver')))
+        driver.set_script_timeout(PATIENCE)
         try:
             # Away from its own first page, which asks for a lot.
             driver.get('about:blank')
