@@ -19,6 +19,8 @@ import signal
 import tempfile
 
 import pytest
+from xdist import remote
+from xdist import scheduler
 
 from tests.functional import clouds
 from tests.functional import crowd as crowd_module
@@ -35,6 +37,10 @@ LONGEST = ['fleet_store', 'fleet', 'fleet_forged',
            'services', 'cells', 'database', 'metrics', 'serving',
            'message_queue', 'balancer_agent', 'demo']
 """The files that take longest: two of three parts of the whole time."""
+
+OF_KEYSTONE = ['access_keystone', 'command_keystone', 'evidence_nova',
+               'serving_keystone']
+"""The files that need a Keystone, which computes for ten seconds to start."""
 
 
 def hear_interrupts() -> None:
@@ -54,6 +60,20 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with the longest files, so that all processes end together."""
     places = {f'test_{name}': place for place, name in enumerate(LONGEST)}
     items.sort(key=lambda item: places.get(item.path.stem, len(places)))
+
+
+class Scheduling(scheduler.LoadFileScheduling):
+    """A file stays in one process, and those that need a Keystone in one."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        path: str = super()._split_scope(nodeid)
+        name = pathlib.Path(path).stem.removeprefix('test_')
+        return 'keystone' if name in OF_KEYSTONE else path
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config,
+                                log: remote.Producer) -> Scheduling:
+    return Scheduling(config, log)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -23,7 +23,6 @@ import time
 from typing import Any
 
 import pytest
-import yaml
 
 from tests.functional import brokers
 from tests.functional import cells
@@ -32,7 +31,6 @@ from tests.functional import databases
 from tests.functional import servers
 from tests.functional.servers import agent as agent_module
 from tests.functional.servers import certificates
-from tests.functional.servers import keystone as keystone_module
 from tests.functional.servers import nova
 from tests.functional.servers import process
 from tests.functional import service as service_module
@@ -153,7 +151,7 @@ def test_probe_with_a_wrong_password(site: Site,
     done = site.probe('--format', 'table', *debug)
     assert done.code == 2
     lines = done.out.splitlines()
-    assert re.fullmatch(r'database +FAIL +\S+ ms +DATABASE: LOGIN REFUSED',
+    assert re.fullmatch(r'database +FAIL +\S+ m?s +DATABASE: LOGIN REFUSED',
                         lines[1]), done.out
     assert re.fullmatch(r'message_queue +PASS .* OK', lines[2]), done.out
     # The admin does learn where, and what to look at.
@@ -172,6 +170,7 @@ def test_probe_with_a_wrong_password(site: Site,
 @pytest.mark.parametrize('how', [(), ('--debug',), ('--repeat', '2')])
 def test_probe_with_a_broker_that_hangs(site: Site,
                                         how: tuple[str, ...]) -> None:
+    usual = site.probe().seconds
     site.queue.silence()
     done = site.probe('--timeout', TIMEOUT, *how)
     assert done.code == 2
@@ -180,7 +179,7 @@ def test_probe_with_a_broker_that_hangs(site: Site,
         ('pass', 'OK', 0),
         ('fail', 'MESSAGE QUEUE: NO ANSWER', 2 if '2' in how else 1)]
     assert list(done.json['advice']) == ['NO ANSWER']
-    assert done.seconds < 15
+    assert done.seconds < usual + 14
 
 
 def test_probe_waits_for_a_backend(site: Site) -> None:
@@ -279,6 +278,7 @@ def test_probe_of_a_nova_with_a_wrong_password(
 @pytest.mark.parametrize('debug', [(), ('--debug',)])
 def test_probe_of_a_nova_with_a_broker_that_hangs(
         api_node: Cloud, debug: tuple[str, ...]) -> None:
+    usual = api_node.probe().seconds
     api_node.cells[2].queue.silence()
     done = api_node.probe(*debug)
     assert done.code == 1, done
@@ -289,7 +289,7 @@ def test_probe_of_a_nova_with_a_broker_that_hangs(
     done = api_node.probe('--format', 'line', *debug)
     assert done.code == 2
     assert 'MESSAGE QUEUE: NO ANSWER' in done.out
-    assert done.seconds < 30
+    assert done.seconds < usual + 29
 
 
 def test_probe_of_many_cells_of_which_many_hang(api_node: Cloud) -> None:
@@ -497,33 +497,3 @@ def test_status_over_tls(tmp_path: pathlib.Path) -> None:
         done = run('status', url)
     assert done.code == 2
     assert done.json['nodes'][0]['reason'] == 'CERTIFICATE REFUSED'
-
-
-def test_status_with_a_token_of_keystone(
-        keystone: servers.Keystone, tmp_path: pathlib.Path) -> None:
-    auth = {'auth_url': keystone.url, 'username': 'admin',
-            'password': keystone_module.PASSWORD, 'project_name': 'admin',
-            'user_domain_id': 'default', 'project_domain_id': 'default'}
-    variables = {f'OS_{name.upper()}': value for name, value in auth.items()}
-    files = tmp_path / 'clouds.yaml'
-    files.write_text(yaml.safe_dump({'clouds': {'zcloud': {'auth': auth}}}))
-    with recording() as running:
-        url = f'http://127.0.0.1:{running.server_port}'
-        for environ, arguments in (
-                (variables, ()),
-                ({'OS_CLIENT_CONFIG_FILE': str(files)},
-                 ('--os-cloud', 'zcloud')),
-                ({'OS_TOKEN': keystone.token('admin', project='admin')}, ())):
-            done = run('status', *arguments, url,
-                       environ={**ENVIRONMENT, **environ})
-            assert done.code == 0 and not done.err, done
-            assert done.json['nodes'][0]['detail'] is not None
-        assert len(running.tokens) == 3
-        assert all(map(keystone.is_valid, running.tokens))
-        # Without Keystone it goes on, as everybody.
-        done = run('status', url, environ={
-            **ENVIRONMENT, **variables, 'OS_PASSWORD': 'wrong+secret'})
-        assert done.code == 0
-        assert 'no token, so there are no details' in done.err
-        assert 'wrong+secret' not in done.err + done.out
-        assert running.tokens[-1] is None
