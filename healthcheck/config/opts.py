@@ -136,8 +136,9 @@ ACCESS_OPTS = [
     cfg.ListOpt(
         'detail_source_ranges',
         default=[],
-        help='Networks whose hosts see the details without a token. A request '
-             'with a proxy header, such as X-Forwarded-For, needs a token.'),
+        help='Networks whose hosts see the details, and the nodes of the '
+             'fleet, without a token. A request with a proxy header, such as '
+             'X-Forwarded-For, needs a token.'),
     cfg.ListOpt(
         'metrics_source_ranges',
         default=[],

@@ -279,6 +279,8 @@ def test_many_nodes_are_not_all_named():
                     '5 min')])
 def test_a_store_that_is_away(more, line):
     document = a_document(*fleet_views.ODD, **more)
+    assert ('It is not known how they are.' in fleetformats.to_text(document)
+            ) is (more['read'] > TTL)
     assert line in fleetformats.to_text(document).splitlines()
     page = test_statuspage.Seen(fleetpage.render(document, 10))
     assert line.removeprefix('WARNING: ') in page.text

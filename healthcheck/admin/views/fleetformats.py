@@ -61,6 +61,8 @@ def finding(document: Document) -> str:
         return f'Fails on every node: {", ".join(everywhere)}'
     if not document['nodes']:
         return 'No node is known yet.'
+    if document['states']['unknown'] == len(document['nodes']):
+        return 'It is not known how they are.'
     return ('Every node is in.' if document['status'] == 'pass'
             else 'No node is unlike the others.')
 
