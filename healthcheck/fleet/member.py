@@ -21,6 +21,7 @@ from oslo_log import log as logging
 
 from healthcheck.fleet import majority
 from healthcheck.fleet import members
+from healthcheck.fleet import pace
 from healthcheck.fleet import records
 from healthcheck.fleet import scans as scans_module
 from healthcheck.probing import policy as policy_module
@@ -33,21 +34,6 @@ LOG = logging.getLogger(__name__)
 
 LEASE = 15
 """Seconds after which the store forgets a node that gives no sign of life."""
-
-LOOK = 1.0
-"""Seconds between two reads of a small fleet, at most."""
-
-BEAT = 2.0
-"""Seconds between two records of a node in a small fleet, at most."""
-
-READS = 50_000
-"""Records that all nodes of a fleet together read in a second, at most."""
-
-WRITES = 50
-"""Records that they write in a second, unless something changes."""
-
-JOINS = 100
-"""Nodes that join in a second, after the store was away."""
 
 LONGEST = 10.0
 """Seconds between two attempts to reach the store, at most."""
@@ -101,7 +87,6 @@ class Member:
         none has
     :param clock: monotonic seconds, the same for all processes of the host
     :ivar holds: the checks that may fail now
-    :ivar view: what is known of all nodes; None before the first step
     """
 
     def __init__(self, membership: Membership, store: Store,
@@ -123,12 +108,12 @@ class Member:
             membership.needed, policy.fall * policy.retry_interval)
         self._scans = scans
         self.holds: tuple[report.HeldCheck, ...] = ()
-        self.view: fleet.FleetView | None = None
         self._own: report.Report | None = None
         self._sequence = 0
         self._written: fleet.NodeRecord | None = None
         self._shown: fleet.NodeSeen | None = None
         self._wrote_at = self._beat_at = -math.inf
+        self._fresh: list[fleet.NodeRecord] = []
         self._state: tuple[str, float | None] = ('', None)
         self._trouble = ''
         self._failures = 0
@@ -174,12 +159,10 @@ class Member:
             except StoreAway as exc:
                 self._lost(str(exc))
         now = self._clock()
-        others = self._others(now)
-        self._compare(checks, others or [])
         if self._membership.holds:
             self._hold(self._majority.judge(
-                records.passed_once(own), checks, others, now), now)
-        self.view = self._seen()
+                records.passed_once(own), checks, self._others(now), now),
+                now)
         return max(self._again_at, min(
             self._members.read_at + self._look_for(checks),
             self._wrote_at + self._beat, self._beat_at + LEASE / 3))
@@ -192,15 +175,12 @@ class Member:
     @property
     def _look(self) -> float:
         """Seconds between two reads of the store."""
-        return min(self._ttl / 2, max(
-            min(LOOK, self._membership.policy.retry_interval / 2),
-            self._size ** 2 / READS))
+        return pace.look(self._size, self._membership.policy)
 
     @property
     def _beat(self) -> float:
         """Seconds between two records of this node."""
-        return min(self._ttl / 3, max(
-            min(BEAT, self._ttl / 6), self._size / WRITES))
+        return pace.beat(self._size, self._membership.policy)
 
     def _look_for(self, checks: tuple[fleet.NodeCheck, ...]) -> float:
         # While a failure is being confirmed, the others' view decides whether
@@ -224,9 +204,10 @@ class Member:
         if now >= self._members.read_at + self._look_for(checks):
             found = self._store.read()
             self._members.took(found, self._clock())
-            slack = self._look
-            self._scans.took([one for one in self._members.heard
-                             if self._members.is_fresh(one, slack)])
+            fresh = self._members.fresh(self._look)
+            self._scans.took(fresh)
+            self._fresh = [one.record for one in fresh]
+            self._compare(checks)
 
     def _record(self, own: report.Report,
                 checks: tuple[fleet.NodeCheck, ...],
@@ -250,10 +231,9 @@ class Member:
         """Fresh records of the other nodes; None if the view is too old."""
         if now - self._members.read_at > self._ttl:
             return None
-        return self._members.fresh(self._look)
+        return self._fresh
 
-    def _compare(self, checks: tuple[fleet.NodeCheck, ...],
-                 others: list[fleet.NodeRecord]) -> None:
+    def _compare(self, checks: tuple[fleet.NodeCheck, ...]) -> None:
         """Note what others have found lately and this node has not.
 
         It probes then. Each change sets off one probe, or a node that fails
@@ -262,7 +242,7 @@ class Member:
         """
         before, self._found = self._found, {}
         for own in checks:
-            for record in others:
+            for record in self._fresh:
                 found = record.check(own) if own.target else None
                 if found is None:
                     continue
@@ -290,7 +270,9 @@ class Member:
             self.holds = tuple(report.HeldCheck(name, note, until)
                                for name, note in sorted(notes.items()))
 
-    def _seen(self) -> fleet.FleetView:
+    @property
+    def view(self) -> fleet.FleetView:
+        """What is known of all nodes, for admins."""
         slack = self._look
         seen = [fleet.NodeSeen(
             dataclasses.replace(one.record, scans=()),
@@ -319,4 +301,4 @@ class Member:
         self._failures += 1
         self._again_at = self._clock() + self._uniform(0.5, 1.5) * min(
             LONGEST, max(self._look * 2 ** min(self._failures - 1, 10),
-                         self._size / JOINS))
+                         pace.rejoin(self._size)))

@@ -64,13 +64,21 @@ def load(data: bytes, before: Heard | None = None) -> NodeRecord:
     if len(data) > LARGEST:
         raise ValueError('too large')
     first, body, last = data.split(b'\n')
-    head, tail = codec.load(_Head, first), codec.load(_Tail, last)
+    head = codec.load(_Head, first)
     if head.beat <= 0:
         raise ValueError('not the time until a next record')
-    found = (before.record if before is not None
-             and before.data.split(b'\n')[1] == body else _body(body))
+    if before is None:
+        found, scans = _body(body), _scans(last)
+    else:
+        _, old_body, old_last = before.data.split(b'\n')
+        found = before.record if old_body == body else _body(body)
+        scans = before.record.scans if old_last == last else _scans(last)
     return dataclasses.replace(found, sequence=head.sequence, beat=head.beat,
-                               scans=tail.scans)
+                               scans=scans)
+
+
+def _scans(data: bytes) -> tuple[fleet.Scan, ...]:
+    return codec.load(_Tail, data).scans
 
 
 def _body(data: bytes) -> NodeRecord:
@@ -152,7 +160,7 @@ class Members:
         return (self.read_at - one.changed_at
                 <= MISSED * one.record.beat + slack)
 
-    def fresh(self, slack: float) -> list[NodeRecord]:
+    def fresh(self, slack: float) -> list[Heard]:
         """The records that count."""
-        return [one.record for one in self._seen.values()
+        return [one for one in self._seen.values()
                 if self.is_fresh(one, slack)]

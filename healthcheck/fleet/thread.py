@@ -9,12 +9,14 @@ prober's thread leaves its reports here, and takes what there is.
 from __future__ import annotations
 
 from collections.abc import Callable
+import math
 import threading
 import time
 
 from oslo_log import log as logging
 
 from healthcheck.fleet import member as member_module
+from healthcheck.fleet import pace
 from healthcheck.reports import fleet
 from healthcheck.reports import report
 
@@ -41,6 +43,7 @@ class FleetThread:
         self._own: report.Report | None = None
         self._member: member_module.Member | None = None
         self._view: fleet.FleetView | None = None
+        self._show_at = -math.inf
         self._differing: set[str] = set()
         self._lock = threading.Lock()  # for _differing, held for a moment
         self.holds: tuple[report.HeldCheck, ...] = ()
@@ -122,7 +125,10 @@ class FleetThread:
         wake_at = member.step()
         if self._active:
             self.holds = member.holds
-            self._view = member.view
+            now = self._clock()
+            if now >= self._show_at:
+                self._view = view = member.view
+                self._show_at = now + pace.show(len(view.nodes))
             news = member.others_differ()
             if news:
                 with self._lock:

@@ -7,6 +7,7 @@ Not pickle: anybody who can write our files could then run code as the service.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 import dataclasses
 import enum
 import functools
@@ -30,7 +31,7 @@ def load(kind: type[T], data: bytes) -> T:
     :raises ValueError: if it is anything else
     """
     try:
-        made: T = _typed(kind, json.loads(data))
+        made: T = _reader(typing.cast(Any, kind))(json.loads(data))
     except RecursionError:
         raise ValueError('nested too deeply') from None
     except OverflowError:
@@ -39,42 +40,70 @@ def load(kind: type[T], data: bytes) -> T:
 
 
 def _plain(value: Any) -> Any:
+    kind: Any = type(value)
+    if kind in _JSON:
+        return value
+    if kind is tuple:
+        return [_plain(one) for one in value]
     if isinstance(value, enum.Enum):
         return value.value
     if dataclasses.is_dataclass(value):
-        kind: Any = type(value)
         return {name: _plain(getattr(value, name)) for name in _fields(kind)}
-    if isinstance(value, tuple):
-        return [_plain(one) for one in value]
     return value
 
 
-def _typed(kind: Any, value: Any) -> Any:
+_JSON = frozenset((str, int, float, bool, types.NoneType))
+
+
+# Made once for each type: to ask typing takes longer than to read a value.
+@functools.cache
+def _reader(kind: Any) -> Callable[[Any], Any]:
+    """What makes a ``kind`` of JSON, and refuses anything else."""
     if typing.get_origin(kind) is types.UnionType:
-        if value is None:
-            return None
-        kind, = (arg for arg in typing.get_args(kind)
-                 if arg is not types.NoneType)
+        of, = (arg for arg in typing.get_args(kind)
+               if arg is not types.NoneType)
+        return functools.partial(_optional, _reader(of))
     if typing.get_origin(kind) is tuple:
-        of = typing.get_args(kind)[0]
-        if not isinstance(value, list):
-            raise ValueError(f'{value!r:.40} is not a list')
-        return tuple(_typed(of, one) for one in value)
+        return functools.partial(_tuple, _reader(typing.get_args(kind)[0]))
     if dataclasses.is_dataclass(kind):
         make: Any = kind
-        fields = _fields(make)
-        if not isinstance(value, dict) or value.keys() != fields.keys():
-            raise ValueError(f'not the fields of {kind}')
-        return make(**{name: _typed(of, value[name])
-                       for name, of in fields.items()})
+        return functools.partial(_data, make, {
+            name: _reader(of) for name, of in _fields(make).items()})
     if issubclass(kind, enum.Enum):
-        return kind(value)
-    if kind is float and type(value) is int:
-        value = float(value)
+        return typing.cast(Callable[[Any], Any], kind)
+    return _float if kind is float else functools.partial(_exact, kind)
+
+
+def _optional(read: Callable[[Any], Any], value: Any) -> Any:
+    return None if value is None else read(value)
+
+
+def _tuple(read: Callable[[Any], Any], value: Any) -> Any:
+    if not isinstance(value, list):
+        raise ValueError(f'{value!r:.40} is not a list')
+    return tuple([read(one) for one in value])
+
+
+def _data(kind: Any, readers: dict[str, Callable[[Any], Any]],
+          value: Any) -> Any:
+    if not isinstance(value, dict) or value.keys() != readers.keys():
+        raise ValueError(f'not the fields of {kind}')
+    return kind(**{name: read(value[name])
+                   for name, read in readers.items()})
+
+
+def _float(value: Any) -> float:
+    number = float(value) if type(value) is int else value
+    if type(number) is not float:
+        raise ValueError(f'{value!r:.40} is not a {float}')
+    if not math.isfinite(number):
+        raise ValueError(f'{value} is not a time or a duration')
+    return number
+
+
+def _exact(kind: Any, value: Any) -> Any:
     if type(value) is not kind:
         raise ValueError(f'{value!r:.40} is not a {kind}')
-    if kind is float and not math.isfinite(value):
-        raise ValueError(f'{value} is not a time or a duration')
     return value
 
 

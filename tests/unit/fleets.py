@@ -129,7 +129,7 @@ class Node:
             [check.Single('database', self.database, policy,
                           label='DATABASE')], policy, self._publish,
             clock=lambda: fleet.now, wall_clock=lambda: 1e9 + fleet.now,
-            uniform=uniform, pool=fleet)  # type: ignore[arg-type]
+            uniform=uniform, pool=Pool(self, fleet))  # type: ignore[arg-type]
         self.member = member_module.Member(
             member_module.Membership('nova', name, '1', policy, True,
                                      majority.quorum(quorum)),
@@ -207,11 +207,25 @@ class Node:
             status for at, status in self.statuses if at > since))
 
 
-class Fleet(world.Timeline):
-    """Nodes that share a database and a store.
+class Pool:
+    """Runs a node's visits, and wakes the node when one is over."""
 
-    It is the pool of all their schedulers.
-    """
+    size = 0
+
+    def __init__(self, node: Node, fleet: Fleet) -> None:
+        self._node = node
+        self._fleet = fleet
+
+    def submit(self, act: Callable[[], object],
+               done: Callable[..., None]) -> None:
+        def over(found: object) -> None:
+            done(found)
+            self._node.wake(self._fleet.now)
+        self._fleet.submit(act, over)
+
+
+class Fleet(world.Timeline):
+    """Nodes that share a database and a store."""
 
     def __init__(self, nodes: int, policy: policy_module.Policy, *,
                  seed: int = 0, quorum: str = '100%') -> None:
@@ -220,22 +234,9 @@ class Fleet(world.Timeline):
         generator = random.Random(seed)
         self.nodes = [Node(self, f'n{number}', policy, quorum,
                            generator.uniform) for number in range(nodes)]
-        self.nodes_of = {node.database: node for node in self.nodes}
 
     def step(self) -> float:
         return math.inf
-
-    def submit(self, act: Callable[[], object],
-               done: Callable[..., None]) -> None:
-        super().submit(act, self._waking(done))
-
-    def _waking(self, done: Callable[..., None]) -> Callable[..., None]:
-        def over(found: object) -> None:
-            done(found)
-            for node in self.nodes:
-                if not node.scheduler._events.empty():
-                    node.wake(self.now)
-        return over
 
     def go_on(self, seconds: float) -> None:
         self.run(self.now + seconds)

@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: Apache-2.0
+
+"""How often a node uses the store, by the size of its fleet.
+
+All nodes read all records. So the store's work grows with the square of their
+number, unless each of them reads less often.
+"""
+
+from __future__ import annotations
+
+from healthcheck.probing import policy as policy_module
+
+Policy = policy_module.Policy
+
+LOOK = 1.0
+"""Seconds between two reads of a small fleet, at most."""
+
+BEAT = 2.0
+"""Seconds between two records of a node in a small fleet, at most."""
+
+READS = 50_000
+"""Records that all nodes of a fleet together read in a second, at most."""
+
+WRITES = 50
+"""Records that they write in a second, unless something changes."""
+
+JOINS = 100
+"""Nodes that join in a second, after the store was away."""
+
+SHOWN = 100
+"""Records that a node publishes in a second, at most, for the pages of its
+own workers. Each takes about 20 µs."""
+
+
+def look(nodes: int, policy: Policy) -> float:
+    """Seconds between two reads of the store."""
+    return min(policy.ttl / 2, max(
+        min(LOOK, policy.retry_interval / 2), nodes ** 2 / READS))
+
+
+def beat(nodes: int, policy: Policy) -> float:
+    """Seconds between two records of a node."""
+    return min(policy.ttl / 3, max(
+        min(BEAT, policy.ttl / 6), nodes / WRITES))
+
+
+def rejoin(nodes: int) -> float:
+    """Seconds over which nodes spread their return to a store."""
+    return nodes / JOINS
+
+
+def show(nodes: int) -> float:
+    """Seconds between two views of the whole fleet, for pages."""
+    return nodes / SHOWN
