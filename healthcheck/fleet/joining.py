@@ -17,6 +17,7 @@ from healthcheck.config import views
 from healthcheck import exceptions
 from healthcheck.fleet import majority
 from healthcheck.fleet import member
+from healthcheck.fleet import pace
 from healthcheck.fleet import scans as scans_module
 from healthcheck.fleet import thread
 from healthcheck.fleet import tooz_store
@@ -45,7 +46,7 @@ class Joining:
         """
         policy = self.membership.policy
         return scans_module.Scans(self.membership.node, min(
-            2 * policy.interval + member.BEAT + member.LOOK,
+            2 * policy.interval + pace.BEAT + pace.LOOK,
             policy.ttl - policy.freshness))
 
     def make(self, group: group_module.Group, scans: scans_module.Scans,

@@ -21,6 +21,7 @@ from healthcheck import exceptions
 from healthcheck.fleet import joining
 from healthcheck.fleet import member as member_module
 from healthcheck.fleet import members
+from healthcheck.fleet import pace
 from healthcheck.fleet import records
 from healthcheck.fleet import scans
 from healthcheck.fleet import thread as thread_module
@@ -258,7 +259,7 @@ class Test_writing:
     def test_a_drain_is_written_soon(self):
         made, store = self.made()
         made.nodes[0].drained = 'DRAINED'
-        made.go_on(member_module.LOOK)
+        made.go_on(pace.LOOK)
         record = members.load(store.read()['n0'])
         assert (record.state, record.reason) == ('drained', 'DRAINED')
         assert record.since == pytest.approx(1e9 + made.now, abs=1.1)
@@ -288,7 +289,7 @@ class Test_writing:
         assert [(one.record.node, one.record.state, one.fresh)
                 for one in view.nodes] == [('n0', 'in', True),
                                            ('n1', 'in', True)]
-        assert made.now - view.read_at <= member_module.LOOK
+        assert made.now - view.read_at <= pace.LOOK
 
 
 @pytest.mark.parametrize('nodes, look, beat', [

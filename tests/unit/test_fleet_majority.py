@@ -18,6 +18,7 @@ import pytest
 from healthcheck.fleet import majority
 from healthcheck.fleet import member as member_module
 from healthcheck.fleet import members
+from healthcheck.fleet import pace
 from healthcheck.probing import policy as policy_module
 from healthcheck.reports import fleet
 from healthcheck.reports import report
@@ -32,7 +33,7 @@ RELEASE = POLICY.fall * POLICY.retry_interval
 SETTLED = 30.0
 
 # To read the records and to write one, each as late as allowed.
-NEWS = 2 * (member_module.LOOK + member_module.BEAT)
+NEWS = 2 * (pace.LOOK + pace.BEAT)
 
 # From a fault of the store to what all know: attempts are seldom then, and a
 # record counts from its first change.
@@ -168,9 +169,9 @@ def test_without_the_store_each_soon_judges_alone(seed, wait):
     made.go_on(30 + wait)
     made.records.away = True
     begun = made.now
-    made.go_on(POLICY.ttl - 4 * member_module.LOOK)
+    made.go_on(POLICY.ttl - 4 * pace.LOOK)
     assert out(made, begun) == []
-    made.go_on(5 * member_module.LOOK)
+    made.go_on(5 * pace.LOOK)
     assert out(made, made.now) == ['n0', 'n1', 'n2']
     made.go_on(1.5 * member_module.LONGEST)
     assert [node.member.holds for node in made.nodes] == [()] * 3
@@ -219,7 +220,7 @@ def test_a_node_that_died_does_not_count_for_long():
     dead.wake = lambda at: None
     dead.member.step = lambda: math.inf
     made.database(fleets.REFUSED)
-    made.go_on(members.MISSED * member_module.BEAT + NEWS)
+    made.go_on(members.MISSED * pace.BEAT + NEWS)
     assert out(made, made.now)[:2] == []
     assert made.nodes[0].lines == [
         'OK (DATABASE: CONNECTION REFUSED, ON 2 OF 2 NODES)']
