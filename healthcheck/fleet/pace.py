@@ -31,6 +31,11 @@ SHOWN = 100
 """Records that a node publishes in a second, at most, for the pages of its
 own workers. Each takes about 20 µs."""
 
+SHOWN_WITHIN = 5.0
+"""Seconds between two views, at most. A page takes a view that is older than
+``ttl`` for one of a dead prober, and a node may read the store only every half
+of that."""
+
 
 def look(nodes: int, policy: Policy) -> float:
     """Seconds between two reads of the store."""
@@ -51,4 +56,4 @@ def rejoin(nodes: int) -> float:
 
 def show(nodes: int) -> float:
     """Seconds between two views of the whole fleet, for pages."""
-    return nodes / SHOWN
+    return min(SHOWN_WITHIN, nodes / SHOWN)

@@ -85,6 +85,17 @@ def look(node, clock, found):
     return due
 
 
+def test_while_the_store_is_away_the_last_record_is_shown(node, store, clock):
+    """It is what the others know of this node."""
+    look(node, clock, own(clock.now))
+    wrote_at, store.away = clock.now - 1, True
+    for _ in range(5):
+        look(node, clock, own(clock.now))
+    assert node.view.trouble == 'away'
+    (seen,) = node.view.nodes
+    assert (seen.record.node, seen.changed_at) == ('one', wrote_at)
+
+
 def held(until):
     return (report.HeldCheck('database', ', ON 2 OF 2 NODES', until),)
 
