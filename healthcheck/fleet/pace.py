@@ -39,8 +39,10 @@ of that."""
 
 def look(nodes: int, policy: Policy) -> float:
     """Seconds between two reads of the store."""
+    # A failure is confirmed retry_interval after it is found, at the earliest.
+    # By then the others must have read of it, failed, and been read.
     return min(policy.ttl / 2, max(
-        min(LOOK, policy.retry_interval / 2), nodes ** 2 / READS))
+        min(LOOK, policy.retry_interval / 4), nodes ** 2 / READS))
 
 
 def beat(nodes: int, policy: Policy) -> float:

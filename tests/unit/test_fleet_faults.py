@@ -65,7 +65,7 @@ def own(now, status=report.Status.FAIL):
     """A report of a node that has lost its database."""
     return report.Report((report.CheckReport(
         'database', status, 'DATABASE: NO ANSWER', '', now, POLICY.ttl, 0.0,
-        shared=True, target='d1', fails=int(status is report.Status.FAIL),
+        shared=True, target='d1', fails=int(status is not report.Status.PASS),
         history=history.History(last_passed=1.0)),))
 
 
@@ -125,6 +125,30 @@ def test_what_was_held_long_ago_is_not_held_again(node, store, clock):
     node.begin(held(clock.now - 1))
     look(node, clock, own(clock.now))
     assert not node.holds
+
+
+def test_a_failure_is_not_confirmed_sooner_because_others_pass(
+        node, store, clock):
+    """They need the time to find the same."""
+    warns = own(clock.now, report.Status.WARN)
+    store.records = {'two': record(1, failing=False)}
+    look(node, clock, warns)
+    store.records = {'two': record(2, failing=False)}
+    look(node, clock, warns)
+    assert not node.others_differ()
+    look(node, clock, own(clock.now))
+    assert node.others_differ() == {'database'}
+
+
+def test_the_others_are_heard_before_a_failure_is_confirmed(
+        node, store, clock):
+    """The news go there and back within half of the time."""
+    store.records = {'two': record(1, failing=False)}
+    passes = look(node, clock, own(clock.now, report.Status.PASS))
+    there = passes - (clock.now - 1)
+    fails = look(node, clock, own(clock.now, report.Status.WARN))
+    back = fails - (clock.now - 1)
+    assert 0 < back < there and there + back < POLICY.retry_interval / 2
 
 
 class Fleet:
