@@ -7,7 +7,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from collections.abc import Iterator
 import dataclasses
-import itertools
 import time
 
 import pytest
@@ -16,6 +15,7 @@ from healthcheck.fleet import members
 from healthcheck.reports import fleet as records
 from healthcheck.reports import status
 from tests.functional import joined
+from tests.functional import servers
 
 SECONDS = joined.FALL * joined.RETRY + 1
 """Long enough for a record to count, and for a fault to take a node out."""
@@ -71,12 +71,11 @@ def test_who_passes_is_not_held_by_a_forger(fleet: joined.Fleet) -> None:
     forger = fleet.another('four.forged')
     with fleet.polls() as polls:
         fleet.nodes['one'].way.cut()
-        for _ in itertools.count():
-            record = dict(claim(fleet.written(), True))['four.two']
-            forger.write(record)
-            if polls.answers['one'][-1].status == 503:
-                break
-            time.sleep(0.1)
+
+        def is_out() -> bool:
+            forger.write(dict(claim(fleet.written(), True))['four.two'])
+            return polls.answers['one'][-1].status == 503
+        servers.wait_until(is_out, 'it is out', fleet.bound, interval=0.1)
         polls.wait_for(503, names=['one'])
     assert polls.statuses(names=['two', 'three']) == {200}
 
