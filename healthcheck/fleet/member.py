@@ -46,7 +46,7 @@ class StoreAway(Exception):
 class Store(Protocol):
     """Where the nodes of a fleet leave their records.
 
-    Every method may take a few seconds, and raises StoreAway.
+    Every method may take seconds, a minute at worst, and raises StoreAway.
     """
 
     def write(self, record: bytes) -> None:

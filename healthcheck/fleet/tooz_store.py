@@ -25,7 +25,11 @@ SCHEMES = ('etcd3+http', 'etcd3+https', 'redis', 'zookeeper', 'kazoo',
 """Drivers of tooz that have groups and work between hosts."""
 
 TIMEOUT = 2
-"""Seconds for each call to the store."""
+"""Seconds for each request to the store.
+
+A call is one request to etcd, or a few. If Redis is away, a call takes up to a
+minute: redis-py tries eleven times, and tooz up to fifteen times that. tooz
+has no option for it. The call succeeds soon after Redis is back."""
 
 _MAX_TEXT = 300
 _RECORD = 'record'
