@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from collections.abc import Mapping
 from collections.abc import Sequence
+from concurrent import futures
 import contextlib
 import dataclasses
 import itertools
@@ -293,22 +294,25 @@ def three(directory: pathlib.Path, mariadb: servers.MariaDB, store: Store,
         database = stack.enter_context(fleet.a_database(mariadb))
         stack.callback(mariadb.heal)
         port = servers.free_port()
-        made = {}
-        for number, name in enumerate(NAMES, 2):
+
+        def start(name: str) -> Node:
             place = directory / name
             place.mkdir()
             relay = servers.Relay(mariadb.host, mariadb.port,
-                                  f'127.0.0.{number}', port)
+                                  f'127.0.0.{2 + NAMES.index(name)}', port)
             stack.callback(relay.close)
             store_way = servers.Relay(store.host, store.port)
             stack.callback(store_way.close)
-            made[name] = Node(
+            node = Node(
                 place, fleet.to_database(mariadb, database, relay, DATABASE),
                 store_way, CONF.format(
                     shared_failure=shared_failure, directory=place,
                     url=store.url(store_way.port), group=group, name=name),
                 _inside(place, relay.host))
-            stack.callback(made[name].close)
+            stack.callback(node.close)
+            return node
+        with futures.ThreadPoolExecutor() as pool:
+            made = dict(zip(NAMES, pool.map(start, NAMES)))
         whole = Fleet(made, mariadb, store, group)
         whole.heal()
         yield whole
