@@ -51,6 +51,19 @@ def ours_shared(directory: pathlib.Path) -> wsgi.WSGIApplication:
         'sharing': 'host', 'state_path': str(directory)})
 
 
+def ours_in_fleet(directory: pathlib.Path) -> wsgi.WSGIApplication:
+    """The same, and the host takes part in a fleet.
+
+    Its store is away: no request asks it for anything.
+    """
+    apart = directory / 'fleet'
+    apart.mkdir(mode=0o700, exist_ok=True)
+    return healthcheck.Healthcheck(bare_app, {
+        'backends': 'database', **_database(directory), **_OPTIONS,
+        'sharing': 'host', 'state_path': str(apart),
+        'fleet_url': 'redis://127.0.0.1:9', 'fleet_name': 'benchmark'})
+
+
 def ours_without_evidence(directory: pathlib.Path) -> wsgi.WSGIApplication:
     return healthcheck.Healthcheck(bare_app, {
         'backends': 'database', **_database(directory), **_OPTIONS,
@@ -78,7 +91,7 @@ def oslo_filter(directory: pathlib.Path) -> wsgi.WSGIApplication:
 
 MAKERS: dict[str, Maker] = {
     'bare': bare, 'ours': ours, 'ours_shared': ours_shared,
-    'ours_with_file': ours_with_file,
+    'ours_in_fleet': ours_in_fleet, 'ours_with_file': ours_with_file,
     'ours_without_evidence': ours_without_evidence,
     'oslo': oslo, 'oslo_filter': oslo_filter}
 

@@ -40,13 +40,14 @@ class Case:
 BARE = Case('Bare WSGI callable, two bytes', 'bare')
 OURS = Case('This project, text, ``database``', 'ours')
 OURS_SHARED = Case('… with a shared prober', 'ours_shared')
+OURS_IN_FLEET = Case('… and ``fleet_url``', 'ours_in_fleet')
 OURS_WITH_FILE = Case('… and ``disable_by_file``', 'ours_with_file')
 OSLO = Case('oslo.middleware, text, ``disable_by_file``', 'oslo')
 PASSED_ON = Case('Passed on by this project\'s filter', 'ours', API)
 PASSED_ON_UNHEARD = Case('… without evidence', 'ours_without_evidence', API)
 
 CASES = (
-    BARE, OURS, OURS_SHARED, OURS_WITH_FILE,
+    BARE, OURS, OURS_SHARED, OURS_IN_FLEET, OURS_WITH_FILE,
     Case('This project, health+json', 'ours',
          accept='application/health+json'),
     Case('This project, HEAD', 'ours', method='HEAD'),

@@ -47,12 +47,18 @@ class _Tail:
 
 
 def dump(record: NodeRecord) -> bytes:
-    """A record as three lines: most of the time, only the first is new."""
-    return b'\n'.join((
-        codec.dump(_Head(record.sequence, record.beat)),
-        codec.dump(dataclasses.replace(record, sequence=0, beat=0.0,
-                                       scans=())),
-        codec.dump(_Tail(record.scans))))
+    """A record as three lines: most of the time, only the first is new.
+
+    It has as many of the scans as the others would read.
+    """
+    scans = record.scans
+    first = codec.dump(_Head(record.sequence, record.beat))
+    body = codec.dump(dataclasses.replace(record, sequence=0, beat=0.0,
+                                          scans=()))
+    room = LARGEST - len(first) - len(body) - 2
+    while len(last := codec.dump(_Tail(scans))) > room and scans:
+        scans = scans[:min(len(scans) - 1, len(scans) * room // len(last))]
+    return b'\n'.join((first, body, last))
 
 
 def load(data: bytes, before: Heard | None = None) -> NodeRecord:

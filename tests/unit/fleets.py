@@ -9,10 +9,12 @@ from collections.abc import Mapping
 import dataclasses
 import math
 import random
+from unittest import mock
 
 from healthcheck.answers import holding
 from healthcheck.fleet import majority
 from healthcheck.fleet import member as member_module
+from healthcheck.fleet import members
 from healthcheck.fleet import scans
 from healthcheck.probing import check
 from healthcheck.probing import policy as policy_module
@@ -21,6 +23,8 @@ from healthcheck.reports import report
 from tests.unit import world
 
 Status = report.Status
+
+_LOAD = members.load
 
 UP = (world.OK, 0.01)
 REFUSED = (world.REFUSED, 0.01)
@@ -58,6 +62,11 @@ class Records:
         self.reads += 1
         self.records_read += len(found)
         return found
+
+    @property
+    def keys(self) -> list[str]:
+        """Of all that is kept."""
+        return list(self._records)
 
     def empty(self) -> None:
         """It was restarted."""
@@ -206,6 +215,14 @@ class Node:
         return Status.FAIL in (self.status, *last, *(
             status for at, status in self.statuses if at > since))
 
+    def out_spans(self, since: float,
+                  until: float) -> list[tuple[float, float]]:
+        """When it was out between these times: (from, to) of each."""
+        ends = [at for at, _ in self.statuses[1:]] + [until]
+        return [(max(at, since), min(end, until))
+                for (at, status), end in zip(self.statuses, ends)
+                if status is Status.FAIL and end > since and at < until]
+
 
 class Pool:
     """Runs a node's visits, and wakes the node when one is over."""
@@ -230,6 +247,7 @@ class Fleet(world.Timeline):
     def __init__(self, nodes: int, policy: policy_module.Policy, *,
                  seed: int = 0, quorum: str = '100%') -> None:
         super().__init__(1000.0)
+        self._loaded: dict[bytes, members.NodeRecord] = {}
         self.records = Records(lambda: self.now)
         generator = random.Random(seed)
         self.nodes = [Node(self, f'n{number}', policy, quorum,
@@ -239,7 +257,16 @@ class Fleet(world.Timeline):
         return math.inf
 
     def go_on(self, seconds: float) -> None:
-        self.run(self.now + seconds)
+        # All nodes read the same records; it is enough to do it once.
+        with mock.patch.object(members, 'load', self._load):
+            self.run(self.now + seconds)
+
+    def _load(self, data: bytes, before: object = None,
+              ) -> members.NodeRecord:
+        found = self._loaded.get(data)
+        if found is None:
+            found = self._loaded[data] = _LOAD(data)
+        return found
 
     def database(self, state: object) -> None:
         """The one database is in that state, for all nodes."""
