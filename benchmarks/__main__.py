@@ -19,8 +19,10 @@ import tempfile
 from benchmarks import against
 from benchmarks import cells
 from benchmarks import evidence
+from benchmarks import fleet
 from benchmarks import inprocess
 from benchmarks import scans
+from benchmarks import stores
 from benchmarks import uwsgi
 
 TITLES = {'bare': inprocess.BARE.title, 'ours': inprocess.OURS.title,
@@ -55,7 +57,9 @@ def _measure() -> None:
                        for use in (uwsgi.EACH, uwsgi.KEPT, uwsgi.SHARED)}
         costs = cells.measure(directory)
         heard = evidence.measure(directory)
-    loads = [scans.measure(*size) for size in scans.SIZES]
+    scanned = [scans.measure(*size) for size in scans.SIZES]
+    fleets = [fleet.measure(nodes) for nodes in fleet.SIZES]
+    loads = list(stores.measure())
     print(f'{len(os.sched_getaffinity(0))} processors, Python '
           f'{platform.python_version()}, '
           + ', '.join(f'{package} {metadata.version(package)}'
@@ -102,10 +106,27 @@ def _measure() -> None:
          'largest record'),
         [(str(one.hosts), str(one.cells), f'{one.statements:.0f}',
           f'{one.ratio:.2f}', f'{one.oldest:.1f} s', f'{one.largest:,} bytes')
+         for one in scanned])
+    _print_table(
+        ('Nodes', 'reads/s', 'records/s', 'writes/s', 'one alone: out after',
+         'all fail: out', 'for', 'processor a second'),
+        [(f'{one.nodes:,}', f'{one.steady.reads:.0f}',
+          f'{one.steady.records:,.0f}', f'{one.steady.writes:.0f}',
+          f'{one.alone.first:.1f} s', str(one.refused.nodes),
+          f'{one.refused.longest:.1f} s', f'{one.steady.processor:.2f} s')
+         for one in fleets])
+    _print_table(
+        ('Store', 'nodes', 'a read, store', 'client', 'a write, store',
+         'client', 'retries', 'store', 'node'),
+        [(one.store, str(one.nodes),
+          *(f'{cost * 1e3:.2f} ms' for calls in (one.reads, one.writes)
+            for cost in (calls.server, calls.client)),
+          f'{one.retries:.2f}', f'{one.server:.0%}', f'{one.node:.2%}')
          for one in loads])
     few, many = costs[0], costs[-1]
     answer = (times[inprocess.OURS] - bare) * 1e6
     passed_on = (times[inprocess.PASSED_ON] - bare) * 1e6
+    apart = times[inprocess.OURS_IN_FLEET] / times[inprocess.OURS_SHARED]
     unheard = (times[inprocess.PASSED_ON_UNHEARD] - bare) * 1e6
     ratio = throughputs[uwsgi.EACH]['ours'].ratio
     shared = throughputs[uwsgi.SHARED]['ours_shared'].ratio_to_ours
@@ -117,6 +138,8 @@ def _measure() -> None:
          passed_on <= 1),
         ('… and at most 0.3 µs without evidence', f'{unheard:.2f} µs',
          unheard <= 0.3),
+        ('fleet_url costs a request nothing: at most 1.05 times',
+         f'{apart:.2f}', apart <= 1.05),
         (f'Under uWSGI, {uwsgi.EACH.title}, at least 0.95 of bare',
          f'{ratio:.3f}', ratio >= 0.95),
         (f'{uwsgi.SHARED.title}, sharing a prober, at least 0.95 of one each',

@@ -129,8 +129,15 @@ class Members:
         self.read_at = -math.inf
 
     def took(self, found: Mapping[str, bytes], now: float) -> None:
-        """Take all records of the store."""
-        self._seen = dict(self._read(found, now))
+        """Take all records of the store.
+
+        One that is gone counts until it would have missed too many. A store
+        that was restarted empty gets them back one by one.
+        """
+        gone = {key: one for key, one in self._seen.items()
+                if key not in found
+                and now - one.changed_at <= MISSED * one.record.beat}
+        self._seen = gone | dict(self._read(found, now))
         self.read_at = now
 
     def _read(self, found: Mapping[str, bytes],

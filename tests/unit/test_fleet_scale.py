@@ -128,6 +128,26 @@ def test_pages_of_a_large_fleet_are_made_less_often(nodes, views):
     assert member.views in (views, views - 1)
 
 
+def test_a_record_that_is_gone_counts_as_long_as_one_that_stays():
+    others = members.Members('n2')
+    for now in (1.0, 2.0):
+        others.took({'n1': members.dump(record(int(now)))}, now)
+    others.took({}, 2.0 + members.MISSED * 2.0)
+    assert [one.record.node for one in others.fresh(1.0)] == ['n1']
+    others.took({}, 2.1 + members.MISSED * 2.0)
+    assert not others.heard
+
+
+def test_a_record_that_comes_back_counts_at_once():
+    others = members.Members('n2')
+    for now in (1.0, 2.0):
+        others.took({'n1': members.dump(record(int(now)))}, now)
+    others.took({}, 3.0)
+    others.took({'n1': members.dump(record(4))}, 4.0)
+    one, = others.fresh(0.0)
+    assert one.changed_at == 4.0
+
+
 @pytest.mark.parametrize('nodes', [10, 30])
 def test_a_store_that_is_restarted_empty_takes_no_node_out(nodes):
     made = fleets.Fleet(nodes, POLICY)
