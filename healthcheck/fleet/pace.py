@@ -21,12 +21,15 @@ BEAT = 2.0
 READS = 20_000
 """Records that all nodes of a fleet together read in a second, at most. etcd
 3.4 takes 1 ms of a processor for a read and 25 µs for each record in it, so
-this is half of a core; Redis takes 2 µs. See ``benchmarks/stores.py``."""
+this is half of a core; Redis takes 2 µs. See ``benchmarks/stores.py``. Up to
+141 nodes can look each second. In larger fleets some nodes go out for some
+seconds when all fail, see ``benchmarks/fleet.py``: a first failure is
+confirmed after two seconds, and by then not all others have looked."""
 
 WRITES = 50
 """Records that they write in a second, unless something changes. Each takes
 etcd 2.6 ms, because tooz asks first whether there is one; Redis 0.1 ms. tooz
-reads Redis again from the start if a record was written meanwhile."""
+reads Redis from the start again if a record was written meanwhile."""
 
 JOINS = 100
 """Nodes that join in a second, after the store was away."""
