@@ -21,6 +21,9 @@ from healthcheck.reports import lines
 LARGEST = 2 ** 18
 """Bytes. A larger record is not read. etcd takes 1.5 MiB, ZooKeeper 1 MiB."""
 
+LONGEST = 60.0
+"""Seconds. What a record promises beyond that does not count."""
+
 MISSED = 3
 """Number of records that a node may miss before it no longer counts."""
 
@@ -79,8 +82,8 @@ def load(data: bytes, before: Heard | None = None) -> NodeRecord:
         _, old_body, old_last = before.data.split(b'\n')
         found = before.record if old_body == body else _body(body)
         scans = before.record.scans if old_last == last else _scans(last)
-    return dataclasses.replace(found, sequence=head.sequence, beat=head.beat,
-                               scans=scans)
+    return dataclasses.replace(found, sequence=head.sequence,
+                               beat=min(head.beat, LONGEST), scans=scans)
 
 
 def _scans(data: bytes) -> tuple[fleet.Scan, ...]:

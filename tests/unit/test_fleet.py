@@ -120,7 +120,7 @@ class Test_members:
     def took(self, made, now, *found):
         made.took({f'{one.node} {number}': members.dump(one)
                    for number, one in enumerate(found)}, now)
-        return [one.node for one in made.fresh(1.0)]
+        return [one.record.node for one in made.fresh(1.0)]
 
     def test_a_record_that_was_seen_once_does_not_count(self):
         made = members.Members('me')
@@ -136,7 +136,7 @@ class Test_members:
         assert self.took(made, 19.1, a_record(sequence=2)) == []
         # The others are not blamed for a store that is away.
         made.read_at = 19
-        assert [one.node for one in made.fresh(1.0)] == ['other']
+        assert [one.record.node for one in made.fresh(1.0)] == ['other']
 
     def test_a_change_without_a_number_does_not_count(self):
         made = members.Members('me')
@@ -156,8 +156,15 @@ class Test_members:
         made = members.Members('me')
         self.took(made, 1, a_record(sequence=1))
         assert self.took(made, 2, a_record(sequence=2)) == ['other']
-        assert self.took(made, 3) == [] == made.heard
-        assert self.took(made, 4, a_record(sequence=3)) == []
+        assert self.took(made, 8) == ['other']
+        assert self.took(made, 8.1) == [] == made.heard
+        assert self.took(made, 9, a_record(sequence=3)) == []
+
+    def test_nobody_can_promise_to_be_back_in_a_year(self):
+        made = members.Members('me')
+        for sequence in (1, 2):
+            self.took(made, sequence, a_record(sequence=sequence, beat=1e9))
+        assert self.took(made, 300) == []
 
 
 class Test_records:
