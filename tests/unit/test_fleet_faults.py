@@ -136,7 +136,10 @@ def test_a_failure_is_not_confirmed_sooner_because_others_pass(
     store.records = {'two': record(2, failing=False)}
     look(node, clock, warns)
     assert not node.others_differ()
-    look(node, clock, own(clock.now))
+    for sequence, failing in ((3, True), (4, False)):
+        assert not node.others_differ()
+        store.records = {'two': record(sequence, failing)}
+        look(node, clock, own(clock.now))
     assert node.others_differ() == {'database'}
 
 
