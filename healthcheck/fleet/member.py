@@ -257,12 +257,12 @@ class Member:
         until = self._members.read_at + self._ttl
         before = {one.name: one.note for one in self.holds}
         for name in notes.keys() - before.keys():
-            LOG.warning('Healthcheck %(check)s: a failure does not take this '
-                        'node out%(note)s', {'check': name,
-                                             'note': notes[name].lower()})
+            LOG.warning('Healthcheck %(check)s fails%(note)s, so it does not '
+                        'take this node out', {'check': name,
+                                               'note': notes[name].lower()})
         for name in before.keys() - notes.keys():
-            LOG.warning('Healthcheck %(check)s: a failure takes this node '
-                        'out again', {'check': name})
+            LOG.info('Healthcheck %(check)s is no longer held: a failure '
+                     'takes this node out', {'check': name})
         # Not published at each read of the store, except for the last.
         step = 0.0 if self._trouble else self._ttl / 4
         if notes != before or any(until - one.until > step

@@ -18,13 +18,14 @@ LOOK = 1.0
 BEAT = 2.0
 """Seconds between two records of a node in a small fleet, at most."""
 
-READS = 20_000
+READS = 10_000
 """Records that all nodes of a fleet together read in a second, at most. etcd
 3.4 takes 1 ms of a processor for a read and 25 µs for each record in it, so
-this is half of a core; Redis takes 2 µs. See ``benchmarks/stores.py``. Up to
-141 nodes can look each second. In larger fleets some nodes go out for some
-seconds when all fail, see ``benchmarks/fleet.py``: a first failure is
-confirmed after two seconds, and by then not all others have looked."""
+this is less than half of a core; Redis takes 2 µs. See
+``benchmarks/stores.py``. Up to 100 nodes can look each second. In larger
+fleets some nodes go out for some seconds when all fail, see
+``benchmarks/fleet.py``: a first failure is confirmed after two seconds, and by
+then not all others have looked."""
 
 WRITES = 50
 """Records that they write in a second, unless something changes. Each takes
