@@ -211,7 +211,7 @@ def _checks(records: Sequence[fleet.NodeRecord],
 def _shared(name: str, target: str,
             nodes: Mapping[str, Sequence[fleet.NodeCheck]],
             other_target: bool, moment: Moment) -> Document:
-    # As for majority.tally: each of a node's services has to fail it.
+    # As for majority.votes: each of a node's services has to fail it.
     fails = sorted(node for node, found in nodes.items()
                    if all(one.failing for one in found))
     passes = sorted(nodes.keys() - fails)
