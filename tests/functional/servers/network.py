@@ -56,6 +56,17 @@ class SilentListener:
         self.close()
 
 
+def _listening(host: str, port: int | None) -> tuple[int, socket.socket]:
+    """A port and its listener; another port if a free one is taken."""
+    while True:
+        chosen = process.free_port() if port is None else port
+        try:
+            return chosen, socket.create_server((host, chosen), backlog=128)
+        except OSError:
+            if port is not None:
+                raise
+
+
 class Relay:
     """A TCP relay whose behaviour can be changed while it runs.
 
@@ -69,13 +80,13 @@ class Relay:
     def __init__(self, target_host: str, target_port: int,
                  host: str = '127.0.0.1', port: int | None = None) -> None:
         self.host = host
-        self.port = process.free_port() if port is None else port
+        self.port, listener = _listening(host, port)
         self.accepted = 0
         self._target = (target_host, target_port)
         self._late = 0.0
         self._silent = False
         self._closed = False
-        self._listener: socket.socket | None = None
+        self._listener: socket.socket | None = listener
         self._peers: dict[socket.socket, socket.socket] = {}
         # What was read and waits to be sent: when, to whom, what.
         self._waiting: list[tuple[float, socket.socket, bytes]] = []
@@ -83,7 +94,6 @@ class Relay:
             tuple[Callable[[], None], threading.Event]] = queue.SimpleQueue()
         # A byte down this pair ends the thread's wait for traffic.
         self._waker, self._wakened = socket.socketpair()
-        self._listen()
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 

@@ -20,6 +20,7 @@ import signal
 import socket
 import subprocess
 import tempfile
+import threading
 import time
 from typing import Any
 from typing import TypeVar
@@ -35,6 +36,7 @@ Self = TypeVar('Self', bound='Server')
 ACCOUNT = 'nobody'
 
 _given_ports: set[int] = set()
+_giving = threading.Lock()
 _started: set[str] = set()
 
 absent: dict[str, str] = {}
@@ -66,14 +68,15 @@ def free_port() -> int:
     worker, workers = _worker()
     for _ in range(1000):
         port = random.SystemRandom().randrange(20000 + worker, 32000, workers)
-        if port in _given_ports:
-            continue
+        with _giving:  # several threads may start servers
+            if port in _given_ports:
+                continue
+            _given_ports.add(port)
         with socket.socket() as probe:
             try:
                 probe.bind(('127.0.0.1', port))
             except OSError:
                 continue
-        _given_ports.add(port)
         return port
     raise ServerError('no free port on 127.0.0.1')
 
