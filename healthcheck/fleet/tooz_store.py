@@ -52,7 +52,8 @@ def validate(url: str) -> None:
         ToozStore(url, 'healthcheck', 'healthcheck')
     except ImportError as exc:
         raise exceptions.ConfigError([
-            f'fleet_url: {exc} (pip install openstack-healthcheck[fleet])',
+            f'fleet_url: {exc} (pip install openstack-healthcheck[fleet], '
+            f'for etcd and Redis; kazoo for ZooKeeper; pymemcache)',
         ]) from None
     except Exception as exc:
         raise exceptions.ConfigError([
