@@ -79,13 +79,13 @@ unit: $(VENV)/test-installed
 oldest: $(VENV)-oldest/installed
 	$(VENV)-oldest/bin/python -m pytest tests/unit -n 2 $(ARGS)
 
-# Three at a time, each with servers of its own: a test waits for two thirds of
-# its time, so three do not fill two processors. With five, what looks at the
-# clock was seen to fail on a busy machine. The longest files come first, see
-# the conftest. A line for each cause that tests were skipped for.
+# Two at a time, each with servers of its own. With four it takes 14 minutes, but
+# on a busy machine what looks at the clock was seen to fail. The longest files
+# come first, see the conftest. A line for each cause that tests were skipped
+# for.
 functional: $(VENV)/test-installed $(VENV)-nova/installed
 	HEALTHCHECK_NOVA_VENV=$(VENV)-nova \
-	    $(BIN)/python -m pytest tests/functional -n 3 --dist loadfile \
+	    $(BIN)/python -m pytest tests/functional -n 2 --dist loadfile \
 	    --no-loadscope-reorder -rfEs $(ARGS)
 
 soak: $(VENV)/test-installed
