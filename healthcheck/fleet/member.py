@@ -28,8 +28,6 @@ from healthcheck.probing import policy as policy_module
 from healthcheck.reports import fleet
 from healthcheck.reports import report
 
-Status = report.Status
-
 LOG = logging.getLogger(__name__)
 
 LEASE = 15
@@ -237,8 +235,7 @@ class Member:
         """Note what others have found lately and this node has not.
 
         It probes then. Each change sets off one probe, or a node that fails
-        alone would keep all the others probing. A failure that is being
-        confirmed is left alone: its next probe is soon, and not sooner.
+        alone would keep all the others probing.
         """
         before, self._found = self._found, {}
         for own in checks:
@@ -249,8 +246,7 @@ class Member:
                 key = record.node, own.name, own.target
                 self._found[key] = found.failing
                 if (before.get(key, found.failing) is not found.failing
-                        and own.failing is not found.failing
-                        and own.failing is (own.status is Status.FAIL)):
+                        and own.failing is not found.failing):
                     self._news |= {own.name}
 
     def _hold(self, notes: Mapping[str, str], now: float) -> None:

@@ -26,12 +26,15 @@ class Store:
     def __init__(self):
         self.records = {}
         self.away = False
+        self.calls = []
 
     def write(self, record):
         self._answer()
+        self.calls.append('write')
 
     def beat(self):
         self._answer()
+        self.calls.append('beat')
 
     def read(self):
         self._answer()
@@ -94,6 +97,17 @@ def test_while_the_store_is_away_the_last_record_is_shown(node, store, clock):
     assert node.view.trouble == 'away'
     (seen,) = node.view.nodes
     assert (seen.record.node, seen.changed_at) == ('one', wrote_at)
+
+
+def test_a_store_that_comes_back_may_have_forgotten_this_node(
+        node, store, clock):
+    look(node, clock, own(clock.now))
+    store.away = True
+    look(node, clock, own(clock.now))
+    store.away = False
+    store.calls.clear()
+    look(node, clock, own(clock.now))
+    assert store.calls == ['beat', 'write']
 
 
 def held(until):
