@@ -3,6 +3,7 @@
 """There is one prober, whoever dies, stops, or comes back."""
 
 import fcntl
+import gc
 import os
 import pathlib
 import tempfile
@@ -231,6 +232,7 @@ def test_a_directory_that_is_moved_away(member, tmp_path):
 
 
 def test_no_descriptor_is_left_open(member):
+    gc.collect()  # what other tests have left
     before = os.listdir('/proc/self/fd')
     one, other = member(), member()
     for _ in range(10):
@@ -240,7 +242,7 @@ def test_no_descriptor_is_left_open(member):
         assert other.run()
         other.clean_up()
         other.resign()
-    assert len(os.listdir('/proc/self/fd')) == len(before)
+    assert len(os.listdir('/proc/self/fd')) <= len(before)
 
 
 class Elections(stateful.RuleBasedStateMachine):

@@ -3,6 +3,7 @@
 """Nothing of somebody else's is read, and nothing is half written."""
 
 import errno
+import gc
 import os
 import pathlib
 import resource
@@ -361,9 +362,10 @@ def test_what_a_request_costs(directory, monkeypatch):
 
 
 def test_no_descriptor_is_left_open(directory, tmp_path):
+    gc.collect()  # what other tests have left
     before = os.listdir('/proc/self/fd')
     for test in (test_what_is_written_is_read, test_a_pipe_is_not_waited_for):
         for path in here(directory).iterdir():
             path.unlink()
         test(directory)
-    assert len(os.listdir('/proc/self/fd')) == len(before)
+    assert len(os.listdir('/proc/self/fd')) <= len(before)
