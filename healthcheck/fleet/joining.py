@@ -6,9 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 import dataclasses
-import functools
 import hashlib
-from importlib import metadata
 import re
 import socket
 
@@ -23,6 +21,7 @@ from healthcheck.fleet import thread
 from healthcheck.fleet import tooz_store
 from healthcheck.host import group as group_module
 from healthcheck.probing import policy as policy_module
+from healthcheck.reports import release
 
 _NAME = re.compile(r'[A-Za-z0-9_.-]{1,100}')
 
@@ -100,8 +99,9 @@ def of(view: views.View, policy: policy_module.Policy) -> Joining | None:
     except exceptions.ConfigError as exc:
         problems.extend(exc.problems)
     return Joining(url, member.Membership(
-        name, settings.fleet_node or socket.gethostname(), _version(),
-        policy, holds, majority.quorum(settings.fleet_quorum)))
+        name, settings.fleet_node or socket.gethostname(),
+        release.version(), policy, holds,
+        majority.quorum(settings.fleet_quorum)))
 
 
 def _name(view: views.View) -> str:
@@ -109,11 +109,3 @@ def _name(view: views.View) -> str:
     region = views.service_option(view, 'keystone_authtoken', 'region_name')
     return view.settings.fleet_name or '.'.join(
         filter(None, (view.project, region)))
-
-
-@functools.cache
-def _version() -> str:
-    try:
-        return metadata.version('openstack-healthcheck')
-    except metadata.PackageNotFoundError:  # run from a copy of the source
-        return 'unknown'

@@ -17,7 +17,6 @@ from collections.abc import Mapping
 from collections.abc import Sequence
 import dataclasses
 import functools
-from importlib import metadata
 import itertools
 from typing import Any
 
@@ -32,11 +31,10 @@ from healthcheck.answers import holding
 from healthcheck.answers import switches
 from healthcheck.reports import drain
 from healthcheck.reports import history as history_module
+from healthcheck.reports import release
 from healthcheck.reports import report
 
 Status = report.Status
-
-DISTRIBUTION = 'openstack-healthcheck'
 
 _UNKNOWN = 'unknown'
 _DISABLED = 'disabled'
@@ -129,7 +127,7 @@ class Collector:
                      'from one report. If not, there are no '
                      'counters and no histogram.', [], [([], known.shared)])
         yield _info('build', 'The release of openstack-healthcheck.',
-                    version=_version())
+                    version=release.version())
         prober = known.found.prober if known.found is not None else None
         if prober is not None:
             yield _info('prober', 'The process that probes.',
@@ -287,11 +285,3 @@ def _components(check: report.CheckReport) -> Iterator[tuple[str, int]]:
 def _printable(text: str) -> str:
     """``text`` without characters that UTF-8 cannot encode."""
     return text.encode(errors='replace').decode()
-
-
-@functools.cache
-def _version() -> str:
-    try:
-        return metadata.version(DISTRIBUTION)
-    except metadata.PackageNotFoundError:  # run from a copy of the source
-        return _UNKNOWN
