@@ -8,7 +8,6 @@ write and read their records, and who owns which scan. That is the real code.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 import dataclasses
 import math
 import random
@@ -22,6 +21,7 @@ from healthcheck.plugins import heartbeats
 from healthcheck.probing import policy as policy_module
 from healthcheck.probing import simulated
 from healthcheck.reports import report
+from tests.unit import fleets
 
 POLICY = policy_module.Policy()
 
@@ -55,26 +55,6 @@ class Load:
         return self.statements / self.cells
 
 
-class Store:
-    """A node's way to the records of all."""
-
-    def __init__(self, fleet: Fleet, key: str) -> None:
-        self._fleet = fleet
-        self._key = key
-
-    def write(self, record: bytes) -> None:
-        self.beat()
-        self._fleet.records[self._key] = record
-
-    def beat(self) -> None:
-        if self._fleet.away:
-            raise member_module.StoreAway('away')
-
-    def read(self) -> Mapping[str, bytes]:
-        self.beat()
-        return dict(self._fleet.records)
-
-
 class Host:
     """A node of a simulated fleet.
 
@@ -91,12 +71,13 @@ class Host:
         self._scans = joining.Joining('', membership).make_scans()
         clock = fleet.timeline.clock
         self._member = member_module.Member(
-            membership, Store(fleet, name), self._scans, lambda: '',
+            membership, fleets.Handle(fleet.records, name), self._scans,
+            lambda: '',
             clock=clock, wall_clock=lambda: 1e9 + clock.now,
             uniform=fleet.random.uniform)
-        self._member.took(report.Report((report.CheckReport(
+        self._report = report.Report((report.CheckReport(
             'services', report.Status.PASS, report.OK, '', clock.now,
-            math.inf, 1e9, target='cells'),)))
+            math.inf, 1e9, target='cells'),))
         self.scanned: list[tuple[float, str]] = []
         self.oldest = 0.0
         self.alive = True
@@ -110,7 +91,8 @@ class Host:
 
     def _step(self) -> None:
         if self.alive:
-            self._fleet.timeline.at(self._member.step(), self._step)
+            self._fleet.timeline.at(self._member.step(self._report),
+                                    self._step)
 
     def _visit(self, cell: str) -> None:
         if not self.alive:
@@ -132,7 +114,6 @@ class Fleet:
     """Hosts that all look at the same cells, and the time.
 
     :ivar records: what the store holds
-    :ivar away: whether the store is away
     """
 
     def __init__(self, hosts: int, cells: int,
@@ -140,8 +121,7 @@ class Fleet:
         self.policy = policy
         self.random = random.Random(1)
         self.timeline = simulated.Timeline(simulated.Clock())
-        self.records: dict[str, bytes] = {}
-        self.away = False
+        self.records = fleets.Records(self.timeline.clock)
         self.cells = [f'{cell:016x}' for cell in range(cells)]
         self.hosts = [Host(self, f'api-{number}.example.org')
                       for number in range(hosts)]
@@ -167,7 +147,7 @@ def measure(hosts: int, cells: int, intervals: int = 6) -> Load:
     since = fleet.run(intervals)
     return Load(hosts, cells, len(fleet.scanned(since)) / intervals,
                 max(host.oldest for host in fleet.hosts),
-                max(map(len, fleet.records.values())))
+                max(map(len, fleet.records.read().values())))
 
 
 if __name__ == '__main__':

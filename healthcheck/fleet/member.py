@@ -78,7 +78,7 @@ class Membership:
 
 
 class Member:
-    """One node. Its methods are for one thread, except :meth:`took`.
+    """One node. Used by one thread.
 
     :param scans: results of expensive statements
     :param drained: returns why an operator has taken this node out; empty if
@@ -106,7 +106,6 @@ class Member:
             membership.needed, policy.fall * policy.retry_interval)
         self._scans = scans
         self.holds: tuple[report.HeldCheck, ...] = ()
-        self._own: report.Report | None = None
         self._sequence = 0
         self._written: fleet.NodeRecord | None = None
         self._shown: fleet.NodeSeen | None = None
@@ -118,10 +117,6 @@ class Member:
         self._again_at = -math.inf
         self._found: dict[tuple[str, str, str], bool] = {}
         self._news: frozenset[str] = frozenset()
-
-    def took(self, found: report.Report) -> None:
-        """Take a report of this node. May be called in any thread."""
-        self._own = found
 
     def others_differ(self) -> frozenset[str]:
         """The checks of which another node has found something else.
@@ -143,12 +138,12 @@ class Member:
         self.holds = tuple(one for one in holds if now < one.until)
         self._majority.restore({one.name: one.note for one in self.holds})
 
-    def step(self) -> float:
-        """Do what is due; return when to call this again."""
+    def step(self, own: report.Report) -> float:
+        """Do what is due; return when to call this again.
+
+        :param own: the last report of this node
+        """
         now = self._clock()
-        own = self._own
-        if own is None:
-            return now + self._look
         checks = records.checks_of(own, now)
         if now >= self._again_at:
             try:

@@ -121,8 +121,7 @@ class FleetThread:
         if self._begun:
             self._begun = False
             member.begin(self._inherited)
-        member.took(own)
-        wake_at = member.step()
+        wake_at = member.step(own)
         if self._active:
             self.holds = member.holds
             now = self._clock()

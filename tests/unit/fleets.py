@@ -63,6 +63,14 @@ class Records:
         self.records_read += len(found)
         return found
 
+    def forget(self, key: str) -> None:
+        """Drop the record of one node."""
+        del self._records[key], self._until[key]
+
+    def keep(self, key: str) -> None:
+        """Keep the record of one node although it is dead."""
+        self._until[key] = math.inf
+
     @property
     def keys(self) -> list[str]:
         """Of all that is kept."""
@@ -168,8 +176,7 @@ class Node:
         self.scheduler.take()
         wake_at = self.scheduler.step()
         if self._found is not None and now >= self._member_at:
-            self.member.took(self._found)
-            self._member_at = self.member.step()
+            self._member_at = self.member.step(self._found)
             for name in self.member.others_differ():
                 self.scheduler.suspects.others_differ(name, now)
             wake_at = self.scheduler.step()

@@ -306,7 +306,8 @@ class Test_thread:
 
     @pytest.fixture
     def made(self):
-        self.stepped = threading.Event()
+        self.over = threading.Semaphore(0)
+        self.news = frozenset(['database'])
         self.faults = []
         made = thread_module.FleetThread(lambda: self)
         yield made
@@ -321,39 +322,37 @@ class Test_thread:
     def begin(self, holds):
         pass
 
-    def took(self, found):
+    def step(self, found):
         self.found = found
-
-    def step(self):
-        self.stepped.set()
         if self.faults:
             raise self.faults.pop()
         return time.monotonic() + 1000
 
     def others_differ(self):
-        return frozenset(['database'])
+        """The last call of a step."""
+        news, self.news = self.news, frozenset()
+        self.over.release()
+        return news
 
-    def wait_until(self, condition):
-        until = time.monotonic() + 10
-        while not condition():
-            assert time.monotonic() < until
-            time.sleep(0.001)
+    def take(self, made):
+        """Leave a report, and wait for a step that works."""
+        made.took('a report')
+        assert self.over.acquire(timeout=10)
 
     def test_it_waits_for_a_report(self, made):
         made.lead()
-        assert not self.stepped.is_set() and made.view() is None
-        made.took('a report')
-        self.wait_until(lambda: made.holds)
+        assert not self.over.acquire(blocking=False)
+        assert made.view() is None
+        self.take(made)
+        self.take(made)  # so the first one is over to its end
         assert (self.found, made.holds) == ('a report', self.holds)
-        self.wait_until(lambda: made._differing)
         assert made.others_differ() == {'database'}
         assert made.others_differ() == set()
         assert made.view() == VIEW and made.view() is None
 
     def test_nothing_is_held_when_another_process_probes(self, made):
         made.lead()
-        made.took('a report')
-        self.wait_until(lambda: made.holds)
+        self.take(made)
         made.rest()
         assert made.holds == ()
         first = made._thread
@@ -365,8 +364,8 @@ class Test_thread:
         monkeypatch.setattr(thread_module, '_AGAIN', 0.0)
         self.faults = [OSError(1), OSError(2)]
         made.lead()
-        made.took('a report')
-        self.wait_until(lambda: made.holds)
+        self.take(made)
+        assert made.holds
         assert len([one for one in caplog.messages if 'its fleet' in one]) == 1
 
 

@@ -82,8 +82,7 @@ def record(sequence, failing=True):
 
 
 def look(node, clock, found):
-    node.took(found)
-    due = node.step()
+    due = node.step(found)
     clock.now += 1
     return due
 

@@ -218,7 +218,7 @@ def test_a_node_that_died_does_not_count_for_long():
     made = settled(3)
     dead = made.nodes[2]
     dead.wake = lambda at: None
-    dead.member.step = lambda: math.inf
+    dead.member.step = lambda own: math.inf
     made.database(fleets.REFUSED)
     made.go_on(members.MISSED * pace.BEAT + NEWS)
     assert out(made, made.now)[:2] == []

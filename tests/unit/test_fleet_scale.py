@@ -97,9 +97,6 @@ class Member:
     def begin(self, *args):
         pass
 
-    def took(self, found):
-        pass
-
     def others_differ(self):
         return frozenset()
 
@@ -113,7 +110,7 @@ class Member:
 def test_pages_of_a_large_fleet_are_made_less_often(nodes, views):
     clock = fleets.Fleet(0, POLICY)
 
-    def step():
+    def step(own):
         clock.now += 0.5
         if member.steps == 20:
             running.stop()

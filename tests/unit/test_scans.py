@@ -262,7 +262,7 @@ class TestFleet:
         """Each cell has an owner all the time, and soon two again."""
         owner = max(ten.hosts, key=lambda host: len(host.scanned))
         owner.alive = False
-        del ten.records[owner.name]
+        ten.records.forget(owner.name)
         for host in ten.hosts:
             host.oldest = 0.0
         since = ten.run(2)
@@ -273,16 +273,17 @@ class TestFleet:
     def test_a_host_that_dies_leaves_its_record(self, ten):
         owner = max(ten.hosts, key=lambda host: len(host.scanned))
         owner.alive = False
+        ten.records.keep(owner.name)
         ten.run(2)
         since = ten.run(5)
         assert all(8 <= scanned <= 12 for scanned in self.each(ten, since))
 
     def test_without_a_store_every_host_scans(self, ten):
-        ten.away = True
+        ten.records.away = True
         ten.run(2)
         since = ten.run(4)
         assert all(36 <= scanned <= 44 for scanned in self.each(ten, since))
-        ten.away = False
+        ten.records.away = False
         ten.run(2)
         since = ten.run(5)
         assert all(8 <= scanned <= 12 for scanned in self.each(ten, since))
