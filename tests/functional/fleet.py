@@ -16,7 +16,6 @@ import contextlib
 import itertools
 import pathlib
 import socket
-import threading
 import time
 
 import psutil
@@ -24,6 +23,7 @@ import pytest
 import requests
 
 from tests.functional import brokers
+from tests.functional import callers
 from tests.functional import servers
 from tests.functional import stalls
 from tests.functional import test_demo
@@ -172,7 +172,7 @@ def nodes(directory: pathlib.Path, mariadb: servers.MariaDB,
         yield made
 
 
-class Clients:
+class Clients(callers.Callers):
     """Requests through a balancer, one after the other, in some threads.
 
     :ivar answers: (when, status, server) of each, in monotonic seconds
@@ -181,9 +181,7 @@ class Clients:
     def __init__(self, haproxy: servers.HAProxy, threads: int = 3) -> None:
         self.answers: list[tuple[float, int, str]] = []
         self._url = f'http://{haproxy.host}:{haproxy.port}/'
-        self._over = threading.Event()
-        self._threads = [threading.Thread(target=self._run)
-                         for _ in range(threads)]
+        super().__init__(*[self._run] * threads)
 
     def since(self, moment: float) -> list[tuple[int, str]]:
         """(status, server) of each answer since then."""
@@ -196,16 +194,6 @@ class Clients:
             answer = requests.get(self._url, timeout=30)
             self.answers.append((began, answer.status_code,
                                  answer.headers.get('X-Server', '')))
-
-    def __enter__(self) -> Clients:
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *args: object) -> None:
-        self._over.set()
-        for thread in self._threads:
-            thread.join()
 
 
 def usable(haproxy: servers.HAProxy, names: Mapping[str, object]) -> set[str]:

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from concurrent import futures
 import contextlib
 import dataclasses
+import functools
 import itertools
 import json
 import math
@@ -23,7 +24,6 @@ import pathlib
 import re
 import statistics
 import subprocess
-import threading
 import time
 
 import psutil
@@ -32,6 +32,7 @@ from healthcheck.fleet import member
 from healthcheck.fleet import members
 from healthcheck.fleet import tooz_store
 from healthcheck.reports import fleet as records
+from tests.functional import callers
 from tests.functional import fleet
 from tests.functional import servers
 from tests.functional.servers import client
@@ -85,26 +86,15 @@ class Told:
     text: str
 
 
-class Polls:
+class Polls(callers.Callers):
     """Asks every node all the time, as balancers do."""
 
     def __init__(self, ports: dict[str, int]) -> None:
         self.answers: dict[str, list[Told]] = {name: [] for name in ports}
-        self._over = threading.Event()
+        super().__init__(*(functools.partial(self._run, *item)
+                           for item in ports.items()))
         self._stalls = stalls.of_this_process()
         self._began = time.monotonic()
-        self._threads = [threading.Thread(target=self._run, args=item)
-                         for item in ports.items()]
-
-    def __enter__(self) -> Polls:
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *args: object) -> None:
-        self._over.set()
-        for thread in self._threads:
-            thread.join()
 
     def statuses(self, since: float = 0.0, until: float = math.inf,
                  names: Sequence[str] = NAMES) -> set[int]:

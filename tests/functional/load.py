@@ -4,14 +4,19 @@
 
 from __future__ import annotations
 
-import threading
+import functools
 import time
+from typing import TYPE_CHECKING
 
+from tests.functional import callers
 from tests.functional import servers
 from tests.functional.servers import client
 
+if TYPE_CHECKING:
+    import typing_extensions
 
-class Load:
+
+class Load(callers.Callers):
     """Some clients, until the block ends.
 
     :param port: whom they ask
@@ -25,20 +30,13 @@ class Load:
         self._port = port
         self._path = path
         self._counts = [0] * clients
-        self._over = threading.Event()
-        self._threads = [threading.Thread(target=self._ask, args=(index,))
-                         for index in range(clients)]
+        super().__init__(*(functools.partial(self._ask, index)
+                           for index in range(clients)))
 
-    def __enter__(self) -> Load:
-        for thread in self._threads:
-            thread.start()
+    def __enter__(self) -> typing_extensions.Self:
+        super().__enter__()
         self.goes_on()
         return self
-
-    def __exit__(self, *args: object) -> None:
-        self._over.set()
-        for thread in self._threads:
-            thread.join()
 
     @property
     def count(self) -> int:

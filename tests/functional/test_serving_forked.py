@@ -14,12 +14,12 @@ from collections.abc import Mapping
 import contextlib
 import os
 import signal
-import threading
 import time
 
 import pytest
 
 from healthcheck.reports import report
+from tests.functional import callers
 from tests.functional import databases
 from tests.functional import served
 from tests.functional import servers
@@ -56,7 +56,7 @@ POLLED: dict[str, Make] = {
 }
 
 
-class Polling:
+class Polling(callers.Callers):
     """Asks again and again, from several threads, while the block runs.
 
     Who asks a new worker in another thread while the first to ask waits for
@@ -68,26 +68,15 @@ class Polling:
 
     def __init__(self, service: served.Served) -> None:
         self._service = service
-        self._stop = threading.Event()
+        super().__init__(*[self._run] * 3)
         self._right = {(200, served.WELL)}
         if '--threads' in service.server.arguments:
             self._right.add((503, report.STARTING))
         self.pids: set[int] = set()
         self.wrong: list[str] = []
 
-    def __enter__(self) -> Polling:
-        self._threads = [threading.Thread(target=self._run) for _ in range(3)]
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *args: object) -> None:
-        self._stop.set()
-        for thread in self._threads:
-            thread.join()
-
     def _run(self) -> None:
-        while not self._stop.wait(0.002):
+        while not self._over.wait(0.002):
             try:
                 answer = self._service.server.ask()
             except OSError as error:

@@ -31,6 +31,7 @@ from healthcheck.evidence import engines
 from healthcheck.evidence import observing
 from healthcheck.host import mounts
 from healthcheck.reports import report
+from tests.functional import callers as callers_module
 from tests.functional import served
 from tests.functional import servers
 from tests.functional.servers import client
@@ -270,7 +271,7 @@ class Asked(Protocol):
         """:raises OSError: if there is no answer"""
 
 
-class Load:
+class Load(callers_module.Callers):
     """Callers that send requests at a pace, until the block ends.
 
     :param wanted: (method, path) of each, again and again
@@ -286,22 +287,11 @@ class Load:
         self._wanted = wanted
         self._token = token
         self._pause = callers / rate
-        self._over = threading.Event()
+        super().__init__(*(functools.partial(self._call, number)
+                           for number in range(callers)))
         self._lock = threading.Lock()
         self.told: collections.Counter[int] = collections.Counter()
-        self._threads = [threading.Thread(target=self._call, args=(number,))
-                         for number in range(callers)]
         self._callers = callers
-
-    def __enter__(self) -> Load:
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *args: object) -> None:
-        self._over.set()
-        for thread in self._threads:
-            thread.join()
 
     def come_to(self, number: int) -> None:
         """Wait until so many more have been answered."""
