@@ -8,14 +8,12 @@ import collections
 from collections.abc import Iterator
 import contextlib
 import pathlib
-import socket
 
 import pytest
 
 from tests.functional import cells
 from tests.functional import fleet
 from tests.functional import servers
-from tests.functional.servers import process
 from tests.functional import service as service_module
 from tests.functional import traffic
 
@@ -44,31 +42,13 @@ _VISIT = 'SHOW GLOBAL VARIABLES%'
 _HEAVY = 'SELECT%last_seen_up%'
 
 
-class Redis(process.Server):
-    """A Redis that keeps nothing."""
-
-    name = 'redis'
-
-    def command(self) -> list[str]:
-        return [process.find_binary('redis-server', 'redis-server'),
-                '--port', str(self.port), '--bind', self.host, '--save', '']
-
-    def ready(self) -> bool:
-        try:
-            with socket.create_connection((self.host, self.port), 5) as made:
-                made.sendall(b'PING\r\n')
-                return made.recv(100) == b'+PONG\r\n'
-        except OSError:
-            return False
-
-
 class Region:
     """The cells, what their databases have seen, and the nodes.
 
     Its address is not loopback: what is there is no node's own.
     """
 
-    def __init__(self, mariadb: servers.MariaDB, redis: Redis,
+    def __init__(self, mariadb: servers.MariaDB, redis: servers.Redis,
                  directory: pathlib.Path) -> None:
         self.mariadb = mariadb
         self.redis = redis
@@ -104,7 +84,7 @@ class Region:
                 'api_database': {'connection': self._url(_API)}},
             ['services'], **PACE, state_path=directory, fleet_node=name,
             fleet_name='nova',
-            fleet_url=f'redis://{self.redis.host}:{self.redis.port}')
+            fleet_url=self.redis.url())
         self.nodes[name] = cells.Node('services', conf=conf, **PACE)
 
     def close(self) -> None:
@@ -190,7 +170,7 @@ class Region:
 def region(mariadb: servers.MariaDB,
            tmp_path: pathlib.Path) -> Iterator[Region]:
     with contextlib.ExitStack() as stack:
-        redis = stack.enter_context(Redis())
+        redis = stack.enter_context(servers.Redis())
         made = Region(mariadb, redis, tmp_path)
         stack.callback(made.close)
         made.make()

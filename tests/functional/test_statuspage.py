@@ -143,6 +143,19 @@ def _wait_for_update(browser: browser_module.Browser) -> None:
         servers.wait_until(lambda: as_of() != before, 'the page updates', 30)
 
 
+def fits(browser: browser_module.Browser) -> None:
+    """See that all of the page has its place."""
+    # Nothing has to be looked for sideways.
+    assert browser.run(
+        'const page = document.documentElement;'
+        'return page.scrollWidth - page.clientWidth') == 0
+    # Nor is anything in the place of something else.
+    assert browser.run(
+        'return [...document.querySelectorAll(".parts tbody .badge")]'
+        '.filter((badge) => badge.getBoundingClientRect().right'
+        ' > badge.parentElement.getBoundingClientRect().right).length') == 0
+
+
 @pytest.mark.parametrize('scheme', ['light', 'dark'])
 @pytest.mark.parametrize('width', [360, 1400])
 def test_page(browser, url, width, scheme) -> None:
@@ -153,15 +166,7 @@ def test_page(browser, url, width, scheme) -> None:
     assert _shown(browser)[:4] == ['cell-0007', 'cell-0008', 'cell-0009',
                                    'cell-0000']
     assert _shown(browser)[-1] == 'cell-0010'
-    # Nothing has to be looked for sideways.
-    assert browser.run(
-        'const page = document.documentElement;'
-        'return page.scrollWidth - page.clientWidth') == 0
-    # Nor is anything in the place of something else.
-    assert browser.run(
-        'return [...document.querySelectorAll(".parts tbody .badge")]'
-        '.filter((badge) => badge.getBoundingClientRect().right'
-        ' > badge.parentElement.getBoundingClientRect().right).length') == 0
+    fits(browser)
     # What a backend says is text.
     assert browser.run('return document.images.length') == 0
     assert HOSTILE in browser.run('return document.body.textContent')

@@ -297,11 +297,11 @@ class TestWhose:
 @pytest.fixture
 def database(tmp_path):
     """Make a service's database; return its URL."""
-    def make(name, *rows):
+    def make(name, *rows, file=''):
         """:param rows: of (binary, seconds since its heartbeat)"""
         now = datetime.datetime.now(datetime.timezone.utc).replace(
             tzinfo=None)
-        url = f'sqlite:///{tmp_path}/{name}.db'
+        url = f'sqlite:///{tmp_path}/{file or name}.db'
         engine = sqlalchemy.create_engine(url,
                                           poolclass=sqlalchemy.NullPool)
         with engine.connect() as connection:

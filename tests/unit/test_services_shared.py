@@ -2,7 +2,6 @@
 
 """Counts of services that another node of the fleet has made."""
 
-import datetime
 
 from oslo_config import cfg
 import pytest
@@ -21,7 +20,7 @@ from healthcheck.probing import guard
 from healthcheck.reports import fleet
 from healthcheck.reports import report
 from healthcheck.targets import database_target
-from tests import heartbeat_rows
+from tests.unit import test_services
 
 Status = report.Status
 
@@ -212,23 +211,7 @@ def shared(monkeypatch):
     monkeypatch.setattr(database_target.DatabaseTarget, 'shared', True)
 
 
-@pytest.fixture
-def database(tmp_path):
-    """Make a service's database; return its URL."""
-    def make(name, *rows, file=''):
-        """:param rows: of (binary, seconds since its heartbeat)"""
-        now = datetime.datetime.now(datetime.timezone.utc).replace(
-            tzinfo=None)
-        url = f'sqlite:///{tmp_path}/{file or name}.db'
-        engine = sqlalchemy.create_engine(url,
-                                          poolclass=sqlalchemy.NullPool)
-        with engine.connect() as connection:
-            heartbeat_rows.fill(connection, name, [
-                heartbeat_rows.row(name, number, binary,
-                                   now - datetime.timedelta(seconds=age))
-                for number, (binary, age) in enumerate(rows, 1)])
-        return url
-    return make
+database = test_services.database
 
 
 @pytest.mark.usefixtures('shared')
