@@ -7,6 +7,8 @@ from __future__ import annotations
 import contextlib
 import math
 import os
+import pathlib
+import sqlite3
 from typing import Any
 
 import sqlalchemy
@@ -23,9 +25,9 @@ Result = report.Result
 class SQLite(dialects.Dialect):
     """Opens the file each time.
 
-    Opening a file that is missing would make it, and one that was moved
-    away goes on answering to those who hold it open: so it is looked for,
-    and opened, each time.
+    One that was moved away goes on answering to those who hold it open, so it
+    is opened each time. It must not be made by that: an empty one would pass,
+    and the service would use it.
     """
 
     phrases = {'unable to open': dialects.NO_SUCH_DATABASE,
@@ -40,6 +42,14 @@ class SQLite(dialects.Dialect):
 
     def connect_args(self) -> dict[str, Any]:
         return {'timeout': self.bound}
+
+    def connect(self, *args: Any, **kwargs: Any) -> Any:
+        if self._path is None or self.url.get_driver_name() != 'pysqlite':
+            return None
+        # "Read only" if it cannot be written to, and never "create":
+        # https://www.sqlite.org/uri.html
+        return sqlite3.connect(f'{pathlib.Path(args[0]).as_uri()}?mode=rw',
+                               *args[1:], **{**kwargs, 'uri': True})
 
     def missing(self) -> Result | None:
         if self._path and not os.path.exists(self._path):

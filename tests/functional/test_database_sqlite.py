@@ -18,7 +18,11 @@ from sqlalchemy import pool
 
 from healthcheck.targets import database_target
 from healthcheck.targets import dialects
+from healthcheck.targets import sqlite
 from tests.functional import service as service_module
+
+# What has a meaning in a URI is a letter in the name of a file.
+ODD = 'z#schema 7.sqlite'
 
 
 def service(path: pathlib.Path, **options: Any) -> service_module.Service:
@@ -56,6 +60,21 @@ def test_moved_away_during_a_probe(path: pathlib.Path) -> None:
         path.rename(path.with_suffix('.aside'))
         found = dialects.of(url, 1.0).ask(connection, dialects.Tolerance())
     assert found.reason == dialects.NO_SUCH_DATABASE
+
+
+def test_moved_away_before_it_is_opened(
+        path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A probe makes no empty file, which would pass from then on."""
+    monkeypatch.setattr(sqlite.SQLite, 'missing', lambda dialect: None)
+    aside = path.with_name(f'{ODD}.aside')
+    odd = path.rename(path.with_name(ODD))
+    with service(odd) as asked:
+        asked.passes()
+        odd.rename(aside)
+        asked.fails('DATABASE: NO SUCH DATABASE')
+        assert not odd.exists()
+        aside.rename(odd)
+        asked.passes()
 
 
 def test_not_a_database(path: pathlib.Path) -> None:

@@ -13,6 +13,7 @@ import pathlib
 from typing import Any
 
 import kombu
+import oslo_messaging
 import pytest
 
 from tests.functional import brokers
@@ -135,6 +136,30 @@ def test_a_broker_that_does_not_answer(broker: brokers.Broker,
         told.service.answers_at_once()
     servers.wait_until(lambda: server.connections() == 0,
                        'connections given back', 30)
+
+
+def test_a_broker_that_stops_once_it_has_the_notification(
+        broker: brokers.Broker, tmp_path: pathlib.Path,
+        monkeypatch: pytest.MonkeyPatch) -> None:
+    """To take leave of it takes seconds, or the next one would be late."""
+    with telling(tmp_path, broker) as told:
+        told.service.passes()
+        told.take('info')
+        send = oslo_messaging.Notifier.error
+
+        def send_and_freeze(*args: Any, **kwargs: Any) -> None:
+            send(*args, **kwargs)
+            monkeypatch.undo()
+            broker.server.freeze()
+
+        monkeypatch.setattr(oslo_messaging.Notifier, 'error', send_and_freeze)
+        with service_module.Log.of_everybody() as log:
+            told.fails()
+            told.passes()
+            servers.wait_until(lambda: given_up(log) == 1, 'the next one')
+        broker.server.thaw()
+        assert told.take('error')['payload']['after'] == 'fail'
+        told.service.answers_at_once()
 
 
 def given_up(log: service_module.Log) -> int:

@@ -10,6 +10,7 @@ import pathlib
 import queue
 import sys
 import threading
+from unittest import mock
 
 from oslo_config import cfg
 from oslo_log import formatters
@@ -460,6 +461,25 @@ def test_notification_needs_no_queue_to_be_logged(conf):
     one = notification.Notification(views.View(conf(
         '[oslo_messaging_notifications]\ndriver = log\n'), {}))
     one.changed(CHANGE)
+
+
+@pytest.mark.parametrize('url, given', [
+    ('rabbit://a,b/', ('0', '10')),
+    ('kombu+memory:///', ('0', '10')),
+    ('rabbit://a/?heartbeat_timeout_threshold=5', ('0', '5')),
+    # Any driver refuses options that it does not have.
+    ('kafka://a/', (None, None))])
+def test_notification_that_gives_up_soon(url, given, conf, monkeypatch):
+    one = notification.Notification(views.View(conf(
+        SERVICE.replace('fake:/', url)), {}))
+    transports = mock.Mock()
+    monkeypatch.setattr(oslo_messaging, 'get_notification_transport',
+                        transports)
+    monkeypatch.setattr(oslo_messaging, 'Notifier', mock.Mock())
+    one.changed(CHANGE)
+    query = transports.call_args.kwargs['url'].query
+    assert (query.get('kombu_reconnect_delay'),
+            query.get('heartbeat_timeout_threshold')) == given
 
 
 def test_notification_leaves_the_fake_exchanges_of_the_service(conf):
