@@ -18,7 +18,8 @@ METHODS = ('_on_connection_blocked', '_on_connection_unblocked',
 
 
 def refuse(self, *args, **kwargs):
-    raise messaging_exceptions.MessageUndeliverable(None, None, None, None)
+    raise messaging_exceptions.MessageUndeliverable(
+        None, 'openstack', 'nobody', 'message')
 
 
 def connection_cls(without=None, **attributes):
@@ -30,10 +31,10 @@ def connection_cls(without=None, **attributes):
     return type('Connection', (), members)
 
 
-def taken(made):
+def taken(made, hold=None):
     """What the pool of a transport makes once it is held."""
     pool = types.SimpleNamespace(connection_cls=made)
-    held.Hold(wire.Wire()).take(types.SimpleNamespace(
+    (hold or held.Hold(wire.Wire())).take(types.SimpleNamespace(
         _driver=types.SimpleNamespace(_connection_pool=pool)))
     return pool.connection_cls
 
@@ -87,6 +88,40 @@ class TestHeld:
         with pytest.raises(messaging_exceptions.MessageUndeliverable):
             made.topic_send()
         assert not waited
+
+    @pytest.mark.parametrize('returned', [True, False])
+    def test_the_message_is_published_again(self, returned):
+        """To what the first one named; then both replies are read."""
+        published, waited = [], []
+
+        def publish(*args, **kwargs):
+            published.append((args, kwargs))
+            if returned:
+                refuse(None)
+        channel = self.channel(waited)
+        channel.basic_publish = publish
+        hold = held.Hold(wire.Wire())
+        made = taken(connection_cls(_connection_lock=threading.Lock(),
+                                    channel=channel), hold)()
+        assert hold.repeat is None
+        with pytest.raises(messaging_exceptions.MessageUndeliverable):
+            made.topic_send()
+        assert not published
+        hold.repeat()
+        assert published == [(('message',), {
+            'exchange': 'openstack', 'routing_key': 'nobody',
+            'mandatory': True})]
+        assert len(waited) == 1 + returned
+
+    @pytest.mark.parametrize('attribute', ['channel', 'basic_publish'])
+    def test_nothing_is_published_again_without(self, attribute):
+        channel = None if attribute == 'channel' else self.channel([])
+        hold = held.Hold(wire.Wire())
+        made = taken(connection_cls(_connection_lock=threading.Lock(),
+                                    channel=channel), hold)()
+        with pytest.raises(messaging_exceptions.MessageUndeliverable):
+            made.topic_send()
+        assert hold.repeat is None
 
     def test_starts_no_thread_and_stops_none(self):
         started = []
