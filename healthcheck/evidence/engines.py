@@ -103,11 +103,11 @@ class Engines:
         if not self._mine[0]:
             return  # in a child of the process that this belongs to
         try:
-            note = context.root_connection.connection.info[self._key]
-        except KeyError:
+            # That of the pool's entry: a detached connection has none, and
+            # .info costs as much again with each checkout.
+            note = context.root_connection.connection.record_info[self._key]
+        except (KeyError, TypeError):
             note = self._meet(context.root_connection)
-        except NotImplementedError:
-            return  # SQLAlchemy's own, while it initializes a dialect
         if note.began_at:
             slot = note.slot
             times = self._ledger.times
@@ -121,15 +121,21 @@ class Engines:
 
     def _meet(self, connection: sqlalchemy.Connection) -> _Note:
         note = _Note(self._slot(connection.engine))
-        connection.info[self._key] = note
+        info = connection.connection.record_info
+        with contextlib.suppress(NotImplementedError):
+            connection.info  # not there while a dialect is initialized
+            if info is not None:
+                info[self._key] = note
         return note
 
     def _returned(self, connection: Any, record: Any) -> None:
         """A connection goes back to the pool: all is read and rolled back."""
-        note = record.info.get(self._key)
-        if note is None or not note.began_at or connection is None:
+        note = record.record_info.get(self._key)
+        if note is None or not note.began_at:
             return
-        if self._mine[0]:  # as above: a call would cost as much again
+        # It is None if it was cut off in the middle of a statement. The rest
+        # is as above: a call would cost as much again.
+        if connection is not None and self._mine[0]:
             slot, times = note.slot, self._ledger.times
             times[slot + ANSWERED] = note.began_at
             times[slot + CALLS] += 1
@@ -141,8 +147,9 @@ class Engines:
         try:
             if context.connection is not None:
                 # The statement has failed, so it is no evidence of success.
-                with contextlib.suppress(NotImplementedError):
-                    context.connection.info.pop(self._key, None)
+                info = context.connection.connection.record_info
+                if info is not None:
+                    info.pop(self._key, None)
             if context.engine is None or not request.counts():
                 return  # it pings what was idle, or nobody vouches for it
             if context.engine.dialect.is_async:

@@ -123,6 +123,37 @@ def test_a_connection_that_is_dropped_tells_nothing(early, seen):
         connection.execute(sqlalchemy.select(TABLE))
         connection.invalidate()
     assert seen().calls == 0
+    with early.connect() as connection:  # which takes its place in the pool
+        connection.execute(sqlalchemy.select(TABLE))
+    assert seen().calls == 1
+
+
+def test_a_statement_that_was_broken_off_tells_nothing(early, seen,
+                                                       monkeypatch):
+    """As eventlet's Timeout and GreenletExit do it."""
+    def break_off(*args):
+        raise KeyboardInterrupt
+    with monkeypatch.context() as patched, early.connect() as connection:
+        patched.setattr(early.dialect, 'do_execute', break_off)
+        with pytest.raises(KeyboardInterrupt):
+            connection.exec_driver_sql('SELECT 1')
+    assert seen().calls == 0
+    with early.connect() as connection:
+        connection.exec_driver_sql('SELECT 1')
+        assert seen().calls == 0
+    assert seen().calls == 1
+
+
+def test_a_connection_that_has_left_the_pool_tells_nothing(early, seen):
+    """No event says that it is closed, and by then it can be anything."""
+    with early.connect() as connection:
+        connection.detach()
+        for _ in range(2):
+            connection.execute(sqlalchemy.select(TABLE))
+    assert seen().calls == 0
+    with early.connect() as connection:
+        connection.execute(sqlalchemy.select(TABLE))
+    assert seen().calls == 1
 
 
 def test_many_at_once(engine, seen):
