@@ -90,16 +90,15 @@ class QueueTarget(connected.Connected):
         return self.reason(exc) in _LAST_WORDS or super().lost(exc)
 
     def ask(self) -> report.Result:
+        self._hold.blocked.clear()
+        if self._repeated():
+            return report.Result.ok()
         if self._client is None:
             self._client = self._connect()
-        self._hold.blocked.clear()
-        if self._hold.repeat is not None:
-            self._hold.repeat()
-        else:
-            try:
-                self._client.cast({}, 'healthcheck')
-            except oslo_messaging.MessageUndeliverable:
-                pass  # returned and confirmed, as it should be
+        try:
+            self._client.cast({}, 'healthcheck')
+        except oslo_messaging.MessageUndeliverable:
+            pass  # returned and confirmed, as it should be
         return report.Result.ok()
 
     def overdue(self) -> tuple[str, str]:
@@ -162,6 +161,24 @@ class QueueTarget(connected.Connected):
             if unreadable:
                 return self._redact(f'{where}: {unreadable}')
         return self._redact(f'{where}: {type(exc).__name__}: {exc}')
+
+    def _repeated(self) -> bool:
+        """Whether the last message could be sent again.
+
+        :raises Exception: what the driver raises; if the connection is lost,
+            it is dropped instead
+        """
+        if self._hold.repeat is None:
+            return False
+        try:
+            self._hold.repeat()
+        except Exception as exc:
+            if not self.lost(exc):
+                raise
+            # As oslo.messaging would do within a cast.
+            self.drop()
+            return False
+        return True
 
     def _connect(self) -> Any:
         """Make the transport, in the process that uses it.

@@ -2,11 +2,13 @@
 
 """What a target of each kind does with its connection."""
 
+import errno
 import gc
 import math
 import socket
 import ssl
 import types
+from unittest import mock
 
 import amqp
 from amqp import method_framing
@@ -754,6 +756,45 @@ class TestQuestions:
         assert bool(seen) is asked
         assert findings.answer(question).result == (
             report.Result.ok() if asked else found)
+
+
+class TestRepeated:
+    """A probe of a queue over a connection that worked."""
+
+    @pytest.fixture
+    def made(self):
+        made = broker('rabbit://u:p@h,i/')
+        made._client = mock.Mock()
+        return made
+
+    def test_the_message_goes_again(self, made):
+        made._hold.repeat = repeat = mock.Mock()
+        for count in (1, 2):
+            assert made.ask() == report.Result.ok()
+            assert repeat.call_count == count
+        assert not made._client.cast.called
+
+    @pytest.mark.parametrize('faults', [0, 1])
+    def test_a_new_connection_takes_the_place_of_a_lost_one(
+            self, made, monkeypatch, faults):
+        """That may be lost, too, as if oslo.messaging had reconnected."""
+        reset = ConnectionResetError(errno.ECONNRESET, 'reset')
+        made._hold.repeat = mock.Mock(side_effect=reset)
+        before, new = made._client, mock.Mock()
+        new.cast.side_effect = [reset] * faults + [None]
+        monkeypatch.setattr(made, '_connect', lambda: new)
+        assert made.probe().result == report.Result.ok()
+        assert before.transport.cleanup.called and not before.cast.called
+        assert new.cast.call_count == 1 + faults
+        assert made._hold.repeat is None
+
+    def test_what_the_broker_replies_is_the_result(self, made):
+        made._hold.repeat = mock.Mock(side_effect=amqp.NotFound(
+            'no exchange', (60, 40), 'Basic.publish'))
+        client = made._client
+        assert made.probe().result.reason == 'NO SUCH EXCHANGE'
+        assert not client.cast.called
+        assert made._hold.repeat is None
 
 
 class TestKey:
