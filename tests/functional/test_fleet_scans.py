@@ -72,12 +72,20 @@ class Region:
             self._sql(name, 'INSERT INTO services VALUES '
                       '(1, "c", "nova-conductor", 0, 0, 0, UTC_TIMESTAMP(), '
                       'UTC_TIMESTAMP())')
+        self.heal()
+
+    def heal(self) -> None:
+        """Have all nodes there, and know each other."""
         for number in range(NODES):
-            self.start(f'node{number}')
+            if f'node{number}' not in self.nodes:
+                self.start(f'node{number}')
+        for node in self.nodes.values():
+            node.wait_for(200, 'OK', WITHIN)
+            node.history.clear()
 
     def start(self, name: str) -> None:
         directory = self._directory / name
-        directory.mkdir()
+        directory.mkdir(exist_ok=True)
         conf = service_module.configured(
             directory / 'nova.conf', {
                 'DEFAULT': {'service_down_time': 86400},
@@ -166,17 +174,23 @@ class Region:
         self.mariadb.sql(statement, *values)
 
 
-@pytest.fixture
-def region(mariadb: servers.MariaDB,
-           tmp_path: pathlib.Path) -> Iterator[Region]:
+@pytest.fixture(scope='module')
+def shared_region(mariadb_server: servers.MariaDB,
+                  tmp_path_factory: pytest.TempPathFactory,
+                  ) -> Iterator[Region]:
     with contextlib.ExitStack() as stack:
         redis = stack.enter_context(servers.Redis())
-        made = Region(mariadb, redis, tmp_path)
+        made = Region(mariadb_server, redis,
+                      tmp_path_factory.mktemp('region'))
         stack.callback(made.close)
         made.make()
-        for node in made.nodes.values():
-            node.wait_for(200, 'OK', WITHIN)
         yield made
+
+
+@pytest.fixture
+def region(shared_region: Region, mariadb: servers.MariaDB) -> Region:
+    shared_region.heal()
+    return shared_region
 
 
 def test_two_nodes_count_each_cell(region: Region) -> None:
