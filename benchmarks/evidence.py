@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from collections.abc import Sequence
 import dataclasses
+import functools
 import io
 import itertools
 import json
@@ -163,32 +164,37 @@ def _checkout(made: sqlalchemy.Engine) -> float:
 
 def _overhead(directory: pathlib.Path, state: pathlib.Path,
               url: str) -> Overhead:
-    path = directory / 'service.conf'
-    path.write_text(traffic.files(url, state_path=state, interval=60,
-                                  ttl=3600)['service.conf'])
-    child = subprocess.run(
-        [sys.executable, '-W', 'ignore', '-m', 'benchmarks.evidence',
-         str(path)], check=True, stdout=subprocess.PIPE, text=True,
-        cwd=pathlib.Path(__file__).parents[1])
-    with wsgi.UWSGI(traffic.files(url, state_path=state,
-                                  evidence=False)) as server:
-        elapsed = []
-        for method, where in itertools.islice(
-                itertools.cycle(traffic.BUSY), PAIRS):
-            began = time.perf_counter()
-            server.ask(where, method, X_Auth_Token=traffic.TOKEN)
-            elapsed.append(time.perf_counter() - began)
+    with servers.Keystone() as keystone:
+        token = keystone.token('admin', project='admin')
+        files = functools.partial(traffic.files, url, state_path=state,
+                                  authtoken=keystone.authtoken())
+        for name, text in files(interval=60, ttl=3600).items():
+            (directory / name).write_text(text)
+        child = subprocess.run(
+            [sys.executable, '-W', 'ignore', '-m', 'benchmarks.evidence',
+             str(directory), token], check=True, stdout=subprocess.PIPE,
+            text=True, cwd=pathlib.Path(__file__).parents[1])
+        with wsgi.UWSGI(files(evidence=False)) as server:
+            elapsed = []
+            for method, where in itertools.islice(
+                    itertools.cycle(traffic.BUSY), PAIRS):
+                began = time.perf_counter()
+                answer = server.ask(where, method, X_Auth_Token=token)
+                elapsed.append(time.perf_counter() - began)
+                assert answer.status == 200
     return Overhead(json.loads(child.stdout), statistics.median(elapsed))
 
 
-def _measure_requests(path: pathlib.Path) -> Sequence[tuple[float, float]]:
+def _measure_requests(directory: pathlib.Path,
+                      token: str) -> Sequence[tuple[float, float]]:
     """The pairs of :class:`Overhead`, in this very process."""
-    cfg.CONF(['--config-file', str(path)], project='service')
-    heard = healthcheck.Healthcheck(traffic.api, cfg.CONF)
+    cfg.CONF(['--config-file', str(directory / 'service.conf')],
+             project='service')
+    heard = healthcheck.Healthcheck(traffic.checked_api, cfg.CONF)
     cfg.CONF.set_override('evidence', False, 'healthcheck')
-    alone = healthcheck.Healthcheck(traffic.api, cfg.CONF)
+    alone = healthcheck.Healthcheck(traffic.checked_api, cfg.CONF)
     for door in (heard, alone):
-        while _ask(door, 'GET', '/healthcheck') != '200 OK':
+        while _ask(door, 'GET', '/healthcheck', token) != '200 OK':
             time.sleep(0.05)
     witness = heard._engine.get()._witness
     assert witness is not None
@@ -198,21 +204,21 @@ def _measure_requests(path: pathlib.Path) -> Sequence[tuple[float, float]]:
     def with_() -> float:
         witness.listen()
         try:
-            return _serve(heard)
+            return _serve(heard, token)
         finally:
             witness.ignore()
-    _serve(alone)  # connections are made
+    _serve(alone, token)  # connections are made, and the token is cached
     for number in range(PAIRS):
         # Every other time backwards, so that none always comes first.
         if number % 2:
-            one, other = with_(), _serve(alone)
+            one, other = with_(), _serve(alone, token)
         else:
-            other, one = _serve(alone), with_()
+            other, one = _serve(alone, token), with_()
         pairs.append((one, other))
     return pairs
 
 
-def _serve(door: healthcheck.Healthcheck) -> float:
+def _serve(door: healthcheck.Healthcheck, token: str) -> float:
     """Serve some requests; return what each takes of a processor.
 
     Each time that a listener comes or goes, the interpreter forgets what it
@@ -221,22 +227,25 @@ def _serve(door: healthcheck.Healthcheck) -> float:
     """
     for method, path in itertools.islice(itertools.cycle(traffic.BUSY),
                                          WARM):
-        _ask(door, method, path)
+        _ask(door, method, path, token)
     began = time.thread_time()
     for method, path in itertools.islice(itertools.cycle(traffic.BUSY),
                                          REQUESTS):
-        assert _ask(door, method, path) == '200 OK'
+        assert _ask(door, method, path, token) == '200 OK'
     return (time.thread_time() - began) / REQUESTS
 
 
-def _ask(door: healthcheck.Healthcheck, method: str, path: str) -> str:
+def _ask(door: healthcheck.Healthcheck, method: str, path: str,
+         token: str) -> str:
     told: list[Any] = []
 
     def start_response(*args: Any) -> Any:
         told.extend(args)
     for _ in door({'REQUEST_METHOD': method, 'PATH_INFO': path,
                    'SCRIPT_NAME': '', 'QUERY_STRING': '',
-                   'HTTP_X_AUTH_TOKEN': traffic.TOKEN,
+                   'SERVER_NAME': 'localhost', 'SERVER_PORT': '8774',
+                   'SERVER_PROTOCOL': 'HTTP/1.1', 'wsgi.url_scheme': 'http',
+                   'HTTP_X_AUTH_TOKEN': token,
                    'wsgi.input': io.BytesIO()}, start_response):
         pass
     return str(told[0])
@@ -276,6 +285,6 @@ def _count(mariadb: servers.MariaDB, watcher: traffic.Watcher) -> float:
 
 
 if __name__ == '__main__':
-    print(json.dumps(_measure_requests(pathlib.Path(sys.argv[1]))),
-          flush=True)
+    print(json.dumps(_measure_requests(pathlib.Path(sys.argv[1]),
+                                       sys.argv[2])), flush=True)
     os._exit(0)

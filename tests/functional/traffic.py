@@ -3,7 +3,7 @@
 """A service that uses its backends, and the callers who keep it busy.
 
 Its requests are those of an API: most read, some write, and a token of its
-own stands in for Keystone's.
+own stands in for Keystone's, unless it is given a Keystone.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import collections
 from collections.abc import Callable
 from collections.abc import Iterable
 from collections.abc import Iterator
+from collections.abc import Mapping
 from collections.abc import Sequence
 import contextlib
 import functools
@@ -126,7 +127,8 @@ def api(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
     """The service; what stands in for auth_token is below our filter."""
     if environ.get('HTTP_X_AUTH_TOKEN') == TOKEN:
         environ['keystone.token_info'] = {}
-    elif environ['PATH_INFO'] == '/things':
+    elif environ['PATH_INFO'] == '/things' and (
+            'keystone.token_info' not in environ):
         return _answer(start_response, '401 Unauthorized', '')
     route = _ROUTES.get((environ['REQUEST_METHOD'], environ['PATH_INFO']))
     if route is None:
@@ -140,6 +142,19 @@ def api(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
                        type(exc).__name__)
 
 
+@functools.cache
+def _auth_token() -> Any:
+    from keystonemiddleware import auth_token
+    return auth_token.AuthProtocol(api, {'oslo_config_config': cfg.CONF})
+
+
+def checked_api(environ: dict[str, Any],
+                start_response: Any) -> Iterable[bytes]:
+    """The same below the real auth_token, made when CONF has been read."""
+    answer: Iterable[bytes] = _auth_token()(environ, start_response)
+    return answer
+
+
 def _answer(start_response: Any, status: str, text: str) -> list[bytes]:
     body = text.encode()
     start_response(status, [('Content-Type', 'text/plain'),
@@ -148,11 +163,13 @@ def _answer(start_response: Any, status: str, text: str) -> list[bytes]:
 
 
 def files(url: str, transport_url: str = '',
+          authtoken: Mapping[str, Any] | None = None,
           **options: Any) -> dict[str, str]:
     """What is in the directory of its server.
 
     :param url: of its database
     :param transport_url: of its message queue, if it has one
+    :param authtoken: the options of auth_token, which lets requests in
     :param options: of ``[healthcheck]``; the rest are the defaults
     """
     defaults = {'interval': 10, 'retry_interval': 2, 'timeout': 5,
@@ -162,11 +179,14 @@ def files(url: str, transport_url: str = '',
         sharing='host', database=url,
         **{key: str(value).replace('$', '$$')
            for key, value in {**defaults, **options}.items()})
-    default = f'[DEFAULT]\ntransport_url = {transport_url}\n'.replace(
-        '$', '$$')
+    own = ''.join([
+        f'[DEFAULT]\ntransport_url = {transport_url}\n'
+        '[keystone_authtoken]\n',
+        *(f'{key} = {value}\n' for key, value in (authtoken or {}).items())])
+    name = 'checked_api as api' if authtoken else 'api'
     return {**found,
-            'service.conf': default + found['service.conf'],
-            'myservice.py': 'from tests.functional.traffic import api\n'}
+            'service.conf': own.replace('$', '$$') + found['service.conf'],
+            'myservice.py': f'from tests.functional.traffic import {name}\n'}
 
 
 def mappable(path: pathlib.Path) -> pathlib.Path:
