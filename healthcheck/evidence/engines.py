@@ -123,7 +123,9 @@ class Engines:
         note = _Note(self._slot(connection.engine))
         info = connection.connection.record_info
         with contextlib.suppress(NotImplementedError):
-            connection.info  # not there while a dialect is initialized
+            # Raised while SQLAlchemy asks a server that it meets, which is
+            # not a call of the service.
+            _ = connection.info
             if info is not None:
                 info[self._key] = note
         return note

@@ -40,6 +40,11 @@ class Hold:
         self.wire = wire
         self.repeat: Callable[[], None] | None = None
 
+    def forget(self) -> None:
+        """The connection is gone."""
+        self.blocked.clear()
+        self.repeat = None
+
     def take(self, transport: Any) -> None:
         """Let a transport of our own make connections that we control.
 

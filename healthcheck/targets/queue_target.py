@@ -125,7 +125,7 @@ class QueueTarget(connected.Connected):
 
     def close(self) -> None:
         client, self._client = self._client, None
-        self._hold.repeat = None
+        self._hold.forget()
         try:
             # The fake driver's cleanup would empty the service's own
             # exchanges.
@@ -168,16 +168,19 @@ class QueueTarget(connected.Connected):
         :raises Exception: what the driver raises; if the connection is lost,
             it is dropped instead
         """
-        if self._hold.repeat is None:
+        # None meanwhile: what breaks it off may leave replies unread.
+        repeat, self._hold.repeat = self._hold.repeat, None
+        if repeat is None:
             return False
         try:
-            self._hold.repeat()
+            repeat()
         except Exception as exc:
             if not self.lost(exc):
                 raise
             # As oslo.messaging would do within a cast.
             self.drop()
             return False
+        self._hold.repeat = repeat
         return True
 
     def _connect(self) -> Any:

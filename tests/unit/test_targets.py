@@ -788,6 +788,27 @@ class TestRepeated:
         assert new.cast.call_count == 1 + faults
         assert made._hold.repeat is None
 
+    def test_a_connection_that_is_lost_is_blocked_no_more(self, made,
+                                                          monkeypatch):
+        def repeat():
+            made._hold.blocked.set()
+            raise ConnectionResetError(errno.ECONNRESET, 'reset')
+
+        def cast(*args):
+            assert made.overdue() == (failures.NO_ANSWER, '')
+        made._hold.repeat = repeat
+        new = mock.Mock()
+        new.cast.side_effect = cast
+        monkeypatch.setattr(made, '_connect', lambda: new)
+        assert made.probe().result == report.Result.ok()
+
+    def test_what_was_broken_off_does_not_go_again(self, made):
+        """Replies may be left unread."""
+        made._hold.repeat = mock.Mock(side_effect=KeyboardInterrupt)
+        with pytest.raises(KeyboardInterrupt):
+            made.probe()
+        assert made._hold.repeat is None
+
     def test_what_the_broker_replies_is_the_result(self, made):
         made._hold.repeat = mock.Mock(side_effect=amqp.NotFound(
             'no exchange', (60, 40), 'Basic.publish'))
