@@ -178,7 +178,9 @@ class Balancers:
         address = environ['REMOTE_ADDR']
         key = address, said.node, said.server
         before = self._seen.get(key)
-        if before is None and len(self._seen) >= _MOST_SERVERS:
+        # Again if another thread has forgotten the same one, or the dict
+        # would grow by one each time.
+        while before is None and len(self._seen) >= _MOST_SERVERS:
             self._forget_oldest()
         now, until = self._clock(), 0.0
         if said.last and not said.up and reasons:

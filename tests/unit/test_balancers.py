@@ -9,6 +9,7 @@ import logging
 import math
 import random as random_module
 import re
+import sys
 import threading
 
 import hypothesis
@@ -167,7 +168,16 @@ def test_what_is_kept_is_bounded(heard, clock):
     assert seen == {f'api/s{number}' for number in range(968, 1000)}
 
 
-def test_threads_share_it_without_a_lock(heard):
+@pytest.fixture
+def restless():
+    """Threads take turns as often as can be."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    yield
+    sys.setswitchinterval(before)
+
+
+def test_threads_share_it_without_a_lock(heard, restless):
     wrong = []
 
     def run(first):
