@@ -168,11 +168,11 @@ def _overhead(directory: pathlib.Path, state: pathlib.Path,
         token = keystone.token('admin', project='admin')
         files = functools.partial(traffic.files, url, state_path=state,
                                   authtoken=keystone.authtoken())
-        for name, text in files(interval=60, ttl=3600).items():
-            (directory / name).write_text(text)
+        path = directory / 'service.conf'
+        path.write_text(files(interval=60, ttl=3600)['service.conf'])
         child = subprocess.run(
             [sys.executable, '-W', 'ignore', '-m', 'benchmarks.evidence',
-             str(directory), token], check=True, stdout=subprocess.PIPE,
+             str(path), token], check=True, stdout=subprocess.PIPE,
             text=True, cwd=pathlib.Path(__file__).parents[1])
         with wsgi.UWSGI(files(evidence=False)) as server:
             elapsed = []
@@ -185,11 +185,10 @@ def _overhead(directory: pathlib.Path, state: pathlib.Path,
     return Overhead(json.loads(child.stdout), statistics.median(elapsed))
 
 
-def _measure_requests(directory: pathlib.Path,
+def _measure_requests(path: pathlib.Path,
                       token: str) -> Sequence[tuple[float, float]]:
     """The pairs of :class:`Overhead`, in this very process."""
-    cfg.CONF(['--config-file', str(directory / 'service.conf')],
-             project='service')
+    cfg.CONF(['--config-file', str(path)], project='service')
     heard = healthcheck.Healthcheck(traffic.checked_api, cfg.CONF)
     cfg.CONF.set_override('evidence', False, 'healthcheck')
     alone = healthcheck.Healthcheck(traffic.checked_api, cfg.CONF)

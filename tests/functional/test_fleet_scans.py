@@ -72,10 +72,9 @@ class Region:
             self._sql(name, 'INSERT INTO services VALUES '
                       '(1, "c", "nova-conductor", 0, 0, 0, UTC_TIMESTAMP(), '
                       'UTC_TIMESTAMP())')
-        self.heal()
 
     def heal(self) -> None:
-        """Have all nodes there, and know each other."""
+        """Start the nodes that are missing; wait until all are well."""
         for number in range(NODES):
             if f'node{number}' not in self.nodes:
                 self.start(f'node{number}')
