@@ -21,9 +21,6 @@ from healthcheck.targets import dialects
 from healthcheck.targets import sqlite
 from tests.functional import service as service_module
 
-# What has a meaning in a URI is a letter in the name of a file.
-ODD = 'z#schema 7.sqlite'
-
 
 def service(path: pathlib.Path, **options: Any) -> service_module.Service:
     return service_module.Service(
@@ -32,20 +29,25 @@ def service(path: pathlib.Path, **options: Any) -> service_module.Service:
 
 @pytest.fixture
 def path(tmp_path: pathlib.Path) -> pathlib.Path:
-    path = tmp_path / 'zschema7.sqlite'
+    # What has a meaning in a URI is a letter in the name of a file.
+    path = tmp_path / 'z#schema 7.sqlite'
     with sqlite3.connect(path) as connection:
         connection.execute('CREATE TABLE things (name TEXT)')
     connection.close()
     return path
 
 
-def test_moved_away(path: pathlib.Path) -> None:
+@pytest.mark.parametrize('before', ['a probe', 'it is opened'])
+def test_moved_away(path: pathlib.Path, before: str,
+                    monkeypatch: pytest.MonkeyPatch) -> None:
+    """A probe makes no empty file, which would pass from then on."""
+    if before == 'it is opened':  # it was still there when it was looked for
+        monkeypatch.setattr(sqlite.SQLite, 'missing', lambda dialect: None)
     aside = path.with_suffix('.aside')
     with service(path) as asked:
         asked.passes()
         path.rename(aside)
         asked.fails('DATABASE: NO SUCH DATABASE')
-        # The probe has not made an empty one in its place.
         assert not path.exists()
         aside.rename(path)
         asked.passes()
@@ -60,21 +62,6 @@ def test_moved_away_during_a_probe(path: pathlib.Path) -> None:
         path.rename(path.with_suffix('.aside'))
         found = dialects.of(url, 1.0).ask(connection, dialects.Tolerance())
     assert found.reason == dialects.NO_SUCH_DATABASE
-
-
-def test_moved_away_before_it_is_opened(
-        path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A probe makes no empty file, which would pass from then on."""
-    monkeypatch.setattr(sqlite.SQLite, 'missing', lambda dialect: None)
-    aside = path.with_name(f'{ODD}.aside')
-    odd = path.rename(path.with_name(ODD))
-    with service(odd) as asked:
-        asked.passes()
-        odd.rename(aside)
-        asked.fails('DATABASE: NO SUCH DATABASE')
-        assert not odd.exists()
-        aside.rename(odd)
-        asked.passes()
 
 
 def test_not_a_database(path: pathlib.Path) -> None:
