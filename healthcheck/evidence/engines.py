@@ -103,11 +103,13 @@ class Engines:
         if not self._mine[0]:
             return  # in a child of the process that this belongs to
         try:
-            # That of the pool's entry: a detached connection has none, and
-            # .info costs as much again with each checkout.
+            # That of the pool's entry: .info costs as much again with each
+            # checkout.
             note = context.root_connection.connection.record_info[self._key]
-        except (KeyError, TypeError):
+        except KeyError:
             note = self._meet(context.root_connection)
+        except TypeError:
+            return  # there is none: the connection has left the pool
         if note.began_at:
             slot = note.slot
             times = self._ledger.times
@@ -121,13 +123,12 @@ class Engines:
 
     def _meet(self, connection: sqlalchemy.Connection) -> _Note:
         note = _Note(self._slot(connection.engine))
-        info = connection.connection.record_info
+        kept: Any = connection.connection.record_info
         with contextlib.suppress(NotImplementedError):
             # Raised while SQLAlchemy asks a server that it meets, which is
             # not a call of the service.
             _ = connection.info
-            if info is not None:
-                info[self._key] = note
+            kept[self._key] = note
         return note
 
     def _returned(self, connection: Any, record: Any) -> None:
