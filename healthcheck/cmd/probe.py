@@ -185,7 +185,8 @@ def _shown(document: Mapping[str, Any], wanted: str,
             document['status'], document['reason'],
             {check['name']: f'{check["latency_seconds"]:.4f}s;'
                             f'{policy.slow_threshold:g};{policy.timeout:g};0'
-             for check in document['checks'] if check['latency_seconds']})
+             for check in document['checks']
+             if check['latency_seconds'] is not None})
     return '\n'.join(_lines(document))
 
 
@@ -223,5 +224,5 @@ def _row(check: Mapping[str, Any], rounds: int) -> tuple[str, ...]:
     if rounds > 1:
         notes.append(f'{check["failed_rounds"]} of {rounds} failed')
     return (check['name'], check['status'].upper(),
-            plain.span(latency) if latency else '-',
+            '-' if latency is None else plain.span(latency),
             check['reason'] + (f' ({", ".join(notes)})' if notes else ''))
