@@ -8,6 +8,7 @@ The scheduler's thread owns it; only frozen data leaves it.
 from __future__ import annotations
 
 import dataclasses
+import math
 from typing import Any
 
 from oslo_log import log as logging
@@ -93,6 +94,8 @@ class Cell:
         self._status: Status | None = None
         self._since: float | None = None
         self._counted: Any = None
+        self._last = Component(title, None)
+        self._until = -math.inf
         self._said = changelog.Said()
         if inherited is not None and inherited.status is not None:
             self._inherited = dataclasses.replace(inherited, name=title)
@@ -105,7 +108,7 @@ class Cell:
         return [*self.backends.values(), *counting]
 
     def state(self, now: float) -> CellState:
-        component = self._component(now)
+        component = self._known(now)
         # An unconfirmed failure that has gone stale is not settled either.
         settled = all(one.state.settled and not (
             one.failed and now >= one.state.stale_at)
@@ -118,16 +121,19 @@ class Cell:
             counting = known(self.counting, now)
             counted = self.counting.value
         return CellState(
-            dataclasses.replace(component, since=self._since),
-            self.mapping.is_cell0, not component.disabled, up,
+            component, self.mapping.is_cell0, not component.disabled, up,
             settled or component.status is not None, counting, counted)
 
-    def noted(self, now: float, time: float, *, quiet: bool = False) -> bool:
+    def noted(self, now: float, time: float, judged: Probe | None = None, *,
+              quiet: bool = False) -> bool:
         """Note what a visit has changed; False if nothing.
 
+        :param judged: the probe that was judged; None for any of them
         :param quiet: whether another line already reports the failure
         """
-        component = self._component(now)
+        if judged is None or judged is not self.counting:
+            self._until = -math.inf
+        component = self._known(now)
         counted = None if self.counting is None else (
             self.counting.value, self.counting.state.status)
         before = self._status
@@ -135,16 +141,28 @@ class Cell:
         self._counted = counted
         if component.status is not before:
             self._status, self._since = component.status, time
+            self._last = dataclasses.replace(component, since=time)
         if not quiet or component.status is Status.PASS:
             self._tell(component, before)
         return news
 
+    def _known(self, now: float) -> Component:
+        """The component, which changes with a visit or when one is stale."""
+        if now >= self._until:
+            self._last = self._component(now)
+            self._until = min((one.state.stale_at
+                               for one in self.backends.values()
+                               if one.state.stale_at > now),
+                              default=math.inf)
+        return self._last
+
     def _component(self, now: float) -> Component:
         if self.fault:
             return Component(self.title, Status.FAIL, BAD_MAPPING,
-                             self.fault)
+                             self.fault, since=self._since)
         if self.mapping.disabled:
-            return Component(self.title, None, DISABLED, disabled=True)
+            return Component(self.title, None, DISABLED, since=self._since,
+                             disabled=True)
         found = [(label, known(one, now))
                  for label, one in self.backends.items()]
         label, worst = min(found, key=lambda one: _RANK[one[1].status])
@@ -161,7 +179,7 @@ class Cell:
             '; '.join(f'{label.lower()}: {one.detail}'
                       for label, one in found if one.detail),
             max((one.latency for _, one in found
-                 if one.latency is not None), default=None))
+                 if one.latency is not None), default=None), self._since)
 
     def _tell(self, component: Component, before: Status | None) -> None:
         """Log each change of status, and each reason for it once.

@@ -146,7 +146,7 @@ class Inventory(probe_module.Watchlist):
     def took(self, probe: Probe, now: float, time: float) -> bool:
         cell = self._of.get(probe)
         if cell is not None:
-            return cell.noted(now, time, quiet=self.quiet)
+            return cell.noted(now, time, probe, quiet=self.quiet)
         before = self._api_status
         self._api_status = cell_module.known(probe, now).status
         news = before is not self._api_status

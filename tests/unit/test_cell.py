@@ -108,6 +108,7 @@ class TestCell:
         known.queue(OK)
         probed = known.cell.backends[cell_module.DATABASE].state
         probed.stood_in(report.Evidence(known.now, 1234), known.now, 1e9)
+        known.cell.noted(known.now, 1e9)
         assert known.state.component.detail == (
             'database: 1,234 calls in place of a probe')
         known.database(OK)
