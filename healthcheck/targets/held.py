@@ -25,14 +25,18 @@ _NEEDED = ('_on_connection_blocked', '_on_connection_unblocked',
            '_heartbeat_start', '_heartbeat_stop',
            'set_transport_socket_timeout', 'topic_send')
 
+# What a channel needs to publish a message without oslo.messaging.
+_PUBLISHES = ('basic_publish', 'prepare_message')
+
 
 class Hold:
     """What we know of a connection, and how to end it.
 
     :ivar blocked: whether the broker has blocked the connection
     :ivar wire: follows the connection's socket
-    :ivar repeat: sends the last message again, straight to the driver, and
-        raises what the driver raises; None if there is no such message yet
+    :ivar repeat: sends another message to where the last one went, straight
+        through the driver, and raises what the driver raises; None if there
+        was none yet
     """
 
     def __init__(self, wire: wire_module.Wire) -> None:
@@ -109,13 +113,13 @@ def _held(connection_cls: Any) -> Any:
             except oslo_messaging.MessageUndeliverable as exc:
                 lock = getattr(self, '_connection_lock', None)
                 if lock is not None:
-                    channel = getattr(self, 'channel', None)
+                    channel: Any = getattr(self, 'channel', None)
                     with lock:
                         _wait_for_confirmation(channel)
-                    if hasattr(channel, 'basic_publish'):
+                    if all(hasattr(channel, name) for name in _PUBLISHES):
                         self._hold.repeat = functools.partial(
-                            _publish, channel, exc.message, exc.exchange,
-                            exc.routing_key)
+                            _publish, channel, channel.prepare_message(b''),
+                            exc.exchange, exc.routing_key)
                 raise
 
     return HeldConnection
@@ -123,11 +127,11 @@ def _held(connection_cls: Any) -> Any:
 
 def _publish(channel: Any, message: Any, exchange: str,
              routing_key: str) -> None:
-    """Publish what was returned once more; it is returned again.
+    """Publish an empty message, which is returned.
 
     oslo.messaging and kombu need as much processor time for a message as the
-    driver does. That counts where a thousand brokers are asked every ten
-    seconds.
+    driver does, and the driver a third less if it is empty. That counts where
+    a thousand brokers are asked every ten seconds.
     """
     try:
         channel.basic_publish(message, exchange=exchange,

@@ -100,6 +100,7 @@ class TestHeld:
                 refuse(None)
         channel = self.channel(waited)
         channel.basic_publish = publish
+        channel.prepare_message = lambda body: f'<{body.decode()}>'
         hold = held.Hold(wire.Wire())
         made = taken(connection_cls(_connection_lock=threading.Lock(),
                                     channel=channel), hold)()
@@ -108,14 +109,18 @@ class TestHeld:
             made.topic_send()
         assert not published
         hold.repeat()
-        assert published == [(('message',), {
+        assert published == [(('<>',), {
             'exchange': 'openstack', 'routing_key': 'nobody',
             'mandatory': True})]
         assert len(waited) == 1 + returned
 
-    @pytest.mark.parametrize('attribute', ['channel', 'basic_publish'])
+    @pytest.mark.parametrize('attribute', [
+        'channel', 'basic_publish', 'prepare_message'])
     def test_nothing_is_published_again_without(self, attribute):
-        channel = None if attribute == 'channel' else self.channel([])
+        channel = self.channel([])
+        vars(channel).update(basic_publish=refuse, prepare_message=str)
+        vars(channel).pop(attribute, None)
+        channel = None if attribute == 'channel' else channel
         hold = held.Hold(wire.Wire())
         made = taken(connection_cls(_connection_lock=threading.Lock(),
                                     channel=channel), hold)()
