@@ -17,6 +17,7 @@ from collections.abc import Hashable
 from collections.abc import Iterable
 from collections.abc import Iterator
 from collections.abc import Mapping
+from collections.abc import Sequence
 import heapq
 import itertools
 import math
@@ -40,7 +41,8 @@ class Rota:
     :param workers: maximum number of visits at a time to targets that can
         wait
     :param policy: how targets are probed
-    :param visit: starts a visit; it must return at once
+    :param visit: has a thread visit targets, one after the other; it must
+        return at once
     :param close: has a target closed; it must return at once
     :param clock: monotonic seconds
     :param wall_clock: seconds since the epoch
@@ -49,7 +51,7 @@ class Rota:
     """
 
     def __init__(self, workers: int, policy: policy_module.Policy,
-                 visit: Callable[[Watched], None],
+                 visit: Callable[[Sequence[Watched]], None],
                  close: Callable[[Watched], None],
                  clock: Callable[[], float], wall_clock: Callable[[], float],
                  uniform: Callable[[float, float], float],
@@ -65,8 +67,9 @@ class Rota:
         self._uniform = uniform
         self._order = itertools.count()
         # Seconds by which a target that can wait may begin early, together
-        # with others: to wake up for each of them costs as much as a visit.
-        self._early = policy.interval / 100
+        # with one that is due: to wake up for each of them costs as much as a
+        # visit.
+        self._early = policy.interval / 50
         self._due: list[tuple[float, int, Watched]] = []
         self._watched: dict[Hashable, Watched] = {}
 
@@ -155,14 +158,23 @@ class Rota:
                 watched.excuse(seconds)
                 self._plan(watched)
 
+    def held_up(self, targets: Iterable[Watched]) -> None:
+        """Begin visits only now, as others were in their way."""
+        for watched in targets:
+            watched.waited(self._clock())
+            self._plan(watched)
+            self._visit([watched])
+
     def step(self) -> list[Probe]:
         """Start what is due; return the probes that were found overdue."""
         now = self._clock()
         judged: list[Probe] = []
         soon = now + self._early
+        first = self._next()
+        one_is_due = first is not None and first.planned_at <= now
         while (watched := self._next()) is not None:
             if watched.planned_at > (
-                    soon if watched.can_be_early else now):
+                    soon if one_is_due and watched.can_be_early else now):
                 break
             heapq.heappop(self._due)
             if watched.visit is not None:
@@ -172,16 +184,19 @@ class Rota:
                 judged += stood_in
                 self._plan(watched)
             elif watched.needed:
-                self._begin(watched, now)
+                self._begin([watched], now)
             elif not watched.queued:
                 watched.queued = True
                 self._turns.put(watched)
-        while (turn := self._turns.take(now)) is not None:
-            turn.queued = False
+        while taken := self._turns.take(now):
+            for watched in taken:
+                watched.queued = False
             # A probe that came meanwhile may have had it visited.
-            if turn.probes and turn.visit is None and turn.due_at <= soon:
-                self._turns.began(turn, now)
-                self._begin(turn, now)
+            taken = [one for one in taken if one.probes
+                     and one.visit is None and one.due_at <= soon]
+            if taken:
+                self._turns.began(taken, now)
+                self._begin(taken, now)
         return judged
 
     @property
@@ -247,10 +262,11 @@ class Rota:
         return watched.stand_in(seen, soon, now, self._wall_clock(),
                                 self._uniform(-jitter, jitter))
 
-    def _begin(self, watched: Watched, now: float) -> None:
-        watched.begin(now, self._seen(watched.marks).calls)
-        self._plan(watched)
-        self._visit(watched)
+    def _begin(self, targets: Sequence[Watched], now: float) -> None:
+        for watched in targets:
+            watched.begin(now, self._seen(watched.marks).calls)
+            self._plan(watched)
+        self._visit(targets)
 
     def _drop(self, watched: Watched) -> None:
         del self._watched[watched.key]

@@ -24,7 +24,6 @@ from oslo_log import log as logging
 from healthcheck.probing import check as check_module
 from healthcheck.probing import doubt
 from healthcheck.probing import evidence
-from healthcheck.probing import guard
 from healthcheck.probing import policy as policy_module
 from healthcheck.probing import pool as pool_module
 from healthcheck.probing import probe as probe_module
@@ -32,8 +31,7 @@ from healthcheck.probing import publisher
 from healthcheck.probing import rota as rota_module
 from healthcheck.probing import rounds
 from healthcheck.probing import suspects
-from healthcheck.probing import target as target_module
-from healthcheck.probing import watched as watched_module
+from healthcheck.probing import visits as visits_module
 from healthcheck.reports import changes
 from healthcheck.reports import history
 from healthcheck.reports import report
@@ -41,7 +39,6 @@ from healthcheck.reports import report
 LOG = logging.getLogger(__name__)
 
 Probe = probe_module.Probe
-Watched = watched_module.Watched
 Watchlist = probe_module.Watchlist
 
 LATE = 0.1
@@ -98,7 +95,9 @@ class Scheduler:
         self._publisher = publisher.Publisher(checks, publish, prober,
                                               changed, self._doubt)
         self._round = rounds.Round(policy.timeout)
-        self._rota = rota_module.Rota(workers, policy, self._visit,
+        self._visits = visits_module.Visits(
+            self._pool, lambda: self._events.put(self._take_visits), clock)
+        self._rota = rota_module.Rota(workers, policy, self._visits.begin,
                                       self._close, clock, wall_clock, uniform,
                                       *([traffic.seen] if traffic else ()))
         self.suspects = suspects.Suspects(traffic, self._rota, checks)
@@ -195,6 +194,9 @@ class Scheduler:
     def step(self) -> float:
         """Do what is due; return when to call this again."""
         now = self._clock()
+        if now >= self._visits.wakes_at:
+            self._take_visits()
+            self._rota.held_up(self._visits.held_up(now))
         look_at = self.suspects.look(now)
         judged = self._rota.step()
         for probe in judged:
@@ -207,8 +209,9 @@ class Scheduler:
         if self._round.is_over(now):
             self._publisher.refreshed_at = self._round.refreshed_at
             self.sum_up()
-        return min(self._rota.wakes_at, self._round.ends_at, look_at,
-                   *(check.wakes_at for check in self._summaries))
+        return min(look_at, self._rota.wakes_at, self._visits.wakes_at,
+                   self._round.ends_at, *(check.wakes_at
+                                          for check in self._summaries))
 
     def sum_up(self) -> None:
         """Publish what is known now, without waiting for any probe."""
@@ -256,23 +259,19 @@ class Scheduler:
         if self._round.begin(self._clock(), self._rota.running()):
             self._rota.hurry(history.REFRESH)
 
-    def _visit(self, watched: Watched) -> None:
-        def done(found: target_module.Findings) -> None:
-            self._events.put(functools.partial(
-                self._visited, watched, found, self._clock()))
-        try:
-            self._pool.submit(watched.look, done)
-        except RuntimeError as exc:  # no thread can be started
-            done(target_module.Findings(report.Result.failed(
-                guard.PROBE_ERROR, str(exc))))
+    def _take_visits(self) -> None:
+        with contextlib.ExitStack() as handled:
+            for visit in reversed(self._visits.take()):
+                handled.callback(self._visited, visit)
 
-    def _visited(self, watched: Watched, found: target_module.Findings,
-                 at: float) -> None:
+    def _visited(self, visit: visits_module.Visit) -> None:
+        watched, found, began_at, ended_at = visit
+        watched.waited(began_at)
         again = self._round.finished(watched.key)
         self._doubt.took(watched.target, found.result)
-        self._judged(self._rota.finished(watched, found, at, again))
+        self._judged(self._rota.finished(watched, found, ended_at, again))
 
-    def _close(self, watched: Watched) -> None:
+    def _close(self, watched: rota_module.Watched) -> None:
         def closed(_: None) -> None:
             self._events.put(self._closed)
         # If no thread can be started, the garbage collector closes it.

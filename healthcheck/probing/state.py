@@ -170,6 +170,11 @@ class ProbeState:
             self._started_at += seconds
             self.due_at += seconds
 
+    def waited(self, until: float) -> None:
+        """Do not count the time until then: the probe had not begun."""
+        if self._started_at is not None:
+            self.excuse(max(0.0, until - self._started_at))
+
     def started(self, now: float, waited: float = 0.0, *,
                 cause: str | None = None) -> None:
         """Note that a probe has begun.

@@ -13,6 +13,7 @@ once. A longer visit only waits for its backend, which slows nothing down.
 from __future__ import annotations
 
 import collections
+from collections.abc import Sequence
 import math
 
 from healthcheck.probing import watched as watched_module
@@ -25,6 +26,13 @@ AT_ONCE = 8
 LASTS = 0.05
 """Seconds after which a visit counts as waiting for its backend. To connect
 takes a few milliseconds; :data:`AT_ONCE` times that if all connect at once."""
+
+TOO_LONG = 0.1
+"""Seconds after which a target waits no more for others on its tour, see
+:mod:`healthcheck.probing.visits`."""
+
+ON_TOUR = 20
+"""Maximum number of targets on a tour."""
 
 # The queues, in order of priority: to confirm a failure is more urgent than
 # to see whether a failed target has recovered.
@@ -44,39 +52,60 @@ class Turns:
             collections.deque() for _ in range(3))
         self._visited: dict[Watched, int] = {}
         self._begun: dict[Watched, float] = {}
+        self._on_tour: set[Watched] = set()
+        self._resumes_at = math.inf
 
     def put(self, watched: Watched) -> None:
         """Add a target that waits."""
         self._lines[_line(watched)].append(watched)
 
-    def take(self, now: float) -> Watched | None:
-        """The next target, if there is a worker for it; removes it."""
-        self._lasts(now)
-        if len(self._visited) >= self._workers or (
-                len(self._begun) >= AT_ONCE):
-            return None
-        for number, line in enumerate(self._lines):
-            if line and (number < _CONFIRMING
-                         or self._suspects() < self._for_suspects):
-                return line.popleft()
-        return None
+    def take(self, now: float) -> Sequence[Watched]:
+        """The next targets, for one thread; removes them.
 
-    def began(self, watched: Watched, now: float) -> None:
-        """Note that its visit has begun."""
-        self._visited[watched] = _line(watched)
-        self._begun[watched] = now
+        :return: more than one only if all are quick; none if none can be
+            visited now
+        """
+        self._lasts(now)
+        self._resumes_at = math.inf
+        free = self._workers - len(self._visited)
+        if free <= 0 or len(self._begun) >= AT_ONCE:
+            return []
+        for number, line in enumerate(self._lines):
+            if not line or (number >= _CONFIRMING
+                            and self._suspects() >= self._for_suspects):
+                continue
+            if self._on_tour and line[0].quick and line[0].due_at > now:
+                # One thread is enough, as long as none of them is late.
+                self._resumes_at = line[0].due_at
+                continue
+            taken = [line.popleft()]
+            while taken[0].quick and line and line[0].quick and (
+                    len(taken) < min(free, ON_TOUR)):
+                taken.append(line.popleft())
+            return taken
+        return []
+
+    def began(self, taken: Sequence[Watched], now: float) -> None:
+        """Note that a thread visits these, one after the other."""
+        for watched in taken:
+            self._visited[watched] = _line(watched)
+            if watched.quick:
+                self._on_tour.add(watched)
+        # As long as one of them goes on, so does the thread.
+        self._begun[taken[-1]] = now
 
     def ended(self, watched: Watched) -> None:
         """Note that its visit has ended."""
         self._visited.pop(watched, None)
         self._begun.pop(watched, None)
+        self._on_tour.discard(watched)
 
     @property
     def wakes_at(self) -> float:
         """When the mere passing of time allows another visit."""
         if any(self._lines) and len(self._begun) >= AT_ONCE:
             return next(iter(self._begun.values())) + LASTS
-        return math.inf
+        return self._resumes_at
 
     def _suspects(self) -> int:
         return sum(line >= _CONFIRMING for line in self._visited.values())

@@ -16,6 +16,9 @@ from healthcheck.probing import target as target_module
 from healthcheck.reports import history
 from healthcheck.reports import report
 
+QUICK = 0.01
+"""Seconds below which a visit is quick."""
+
 
 class Watched:
     """A target and its probes. Owned by the scheduler.
@@ -44,6 +47,7 @@ class Watched:
         self.began_at = -math.inf
         self.suspicion = evidence.Suspicion()
         self._calls = 0
+        self._took = math.inf
         # Only threads of the pool hold it. A process that leads again may
         # visit a target that is still being closed.
         self._in_use = threading.Lock()
@@ -70,6 +74,11 @@ class Watched:
     def suspect(self) -> bool:
         """Whether the last visit failed."""
         return any(one.failed for one in self.probes)
+
+    @property
+    def quick(self) -> bool:
+        """Whether others can wait for a visit: the last one was short."""
+        return self._took < QUICK
 
     @property
     def confirming(self) -> bool:
@@ -117,6 +126,12 @@ class Watched:
         for one in self.visit or ():
             one.state.excuse(seconds)
 
+    def waited(self, until: float) -> None:
+        """Do not count the time until then: the visit had not begun."""
+        self.began_at = max(self.began_at, until)
+        for one in self.visit or ():
+            one.state.waited(until)
+
     def begin(self, now: float, calls: int = 0) -> None:
         """Begin a visit for all current probes.
 
@@ -156,8 +171,10 @@ class Watched:
                  time: float, spread: float) -> list[probe_module.Probe]:
         """Take what a visit found; return the judged probes."""
         visit, self.visit = self.visit or (), None
+        failed = found.result.status is report.Status.FAIL
+        self._took = math.inf if failed else now - self.began_at
         for one in visit:
             one.finished(found, now, time, spread)
-        if found.result.status is report.Status.FAIL:
+        if failed:
             self.suspicion.confirmed()
         return [one for one in visit if one in self.probes]

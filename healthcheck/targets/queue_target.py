@@ -6,7 +6,7 @@ The probe is an RPC cast, with ``mandatory`` set, to a topic without a
 consumer. The broker accepts it, finds no queue for it, returns it and confirms
 it. That proves that the broker accepts, routes and answers. Nothing is left
 behind: it costs about a millisecond and no queue. Over a connection that
-worked, the same message is sent again.
+worked, an empty message is sent straight through the driver.
 """
 
 from __future__ import annotations

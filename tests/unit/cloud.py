@@ -79,12 +79,14 @@ class Target(target_module.Target):
               ) -> target_module.Findings:
         cloud = self.cloud
         self.visits.append(cloud.now)
-        result, cloud.takes = cloud.answer(self.url)(cloud.now)
+        result, takes = cloud.answer(self.url)(cloud.now)
         connection = types.SimpleNamespace(
             execute=lambda statement: cloud.rows, url=self.url)
-        return target_module.Findings(result, {
+        found = target_module.Findings(result, {
             question: question.ask(connection) for question in questions
             if result.status is not report.Status.FAIL})
+        cloud.spend(takes)
+        return found
 
     def close(self) -> None:
         self.closed += 1

@@ -306,10 +306,11 @@ class Starved:
         self.late = late
         self.script = []
         self.came = []
-        self.done = []
+        self.going_on = []
+        self.began = []
 
     def __call__(self):
-        return self.now
+        return self.began.pop() if self.began else self.now
 
     def get(self, timeout):
         self.now += timeout + self.late
@@ -326,11 +327,15 @@ class Starved:
         self.came.append(event)
 
     def submit(self, act, done):
-        self.done.append(done)
+        self.going_on.append((self.now, act, done))
 
     def finish(self):
-        """The visit that began first comes back."""
-        self.done.pop(0)(target.Findings(world.OK))
+        """The job that began first comes back."""
+        began_at, act, done = self.going_on.pop(0)
+        self.began = [began_at]  # that is what its clock shows first
+        found = act()
+        self.began = []
+        done(found)
 
 
 @pytest.fixture
@@ -620,11 +625,11 @@ def test_the_end_waits_for_what_is_being_closed(starved):
     made, time, published = starved(0.0)
     made.step()
     time.finish()
-    time.script = [lambda: time.done.pop(0)(None)]
+    time.script = [time.finish]
     time.end = lambda: time.script.append(time.now)
     begun = time.now
     made.close()
-    assert not time.done and time.now - begun <= scheduler._GRACE
+    assert not time.going_on and time.now - begun <= scheduler._GRACE
 
 
 def test_a_probe_that_another_one_has_taken_off_the_list_is_passed_over():

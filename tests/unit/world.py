@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from collections.abc import Sequence
+import math
 from typing import Any, cast
 
 from healthcheck.probing import check
@@ -41,7 +42,8 @@ class Backend(target.Target):
         world = self.world
         assert world is not None
         self.started.append(world.now)
-        result, world.takes = self.behaviour(world.now)
+        result, takes = self.behaviour(world.now)
+        world.spend(takes)
         return target.Findings(result)
 
     def close(self) -> None:
@@ -54,7 +56,6 @@ class Timeline:
 
     It is the pool of a scheduler, too: a visit is over when it says.
 
-    :ivar takes: how long the visit takes that is begun now
     """
 
     size = 0
@@ -62,7 +63,6 @@ class Timeline:
     def __init__(self, now: float = 0.0) -> None:
         self._timeline = simulated.Timeline(simulated.Clock(now))
         self.at = self._timeline.at
-        self.takes: float | None = 0.0
         self.visits = 0
 
     @property
@@ -72,6 +72,10 @@ class Timeline:
     @now.setter
     def now(self, now: float) -> None:
         self._timeline.clock.now = now
+
+    def spend(self, seconds: float | None) -> None:
+        """Called in a visit: so long does it take; None for ever."""
+        self.now += math.inf if seconds is None else seconds
 
     def step(self) -> float:
         """Do what is due now, and say when to look again."""
@@ -84,10 +88,11 @@ class Timeline:
                done: Callable[[Any], None]) -> None:
         """As a pool does, which has a thread for everything."""
         self.visits += 1
-        self.takes = 0.0
+        began_at = self.now
         found = act()
-        if self.takes is not None:
-            self.at(self.now + self.takes, lambda: done(found))
+        over_at, self.now = self.now, began_at
+        if over_at < math.inf:
+            self.at(over_at, lambda: done(found))
 
     def end(self) -> None:
         """There are no threads."""
