@@ -256,15 +256,17 @@ class Rota:
                   now: float) -> list[Probe]:
         """The probes that need no visit now, as traffic stands in."""
         seen = self._seen(watched.marks)
-        if seen is evidence.NOTHING:
-            return []
-        jitter = self._policy.jitter
-        return watched.stand_in(seen, soon, now, self._wall_clock(),
-                                self._uniform(-jitter, jitter))
+        stood_in: list[Probe] = []
+        if seen is not evidence.NOTHING:
+            jitter = self._policy.jitter
+            stood_in = watched.stand_in(seen, soon, now, self._wall_clock(),
+                                        self._uniform(-jitter, jitter))
+        watched.calls = seen.calls
+        return stood_in
 
     def _begin(self, targets: Sequence[Watched], now: float) -> None:
         for watched in targets:
-            watched.begin(now, self._seen(watched.marks).calls)
+            watched.begin(now)
             self._plan(watched)
         self._visit(targets)
 

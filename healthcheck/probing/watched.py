@@ -33,6 +33,7 @@ class Watched:
     :ivar opened: whether there may be something to close
     :ivar began_at: when the last visit began
     :ivar suspicion: limits visits that traffic sets off
+    :ivar calls: of traffic, until the last time that a visit was due
     """
 
     def __init__(self, key: Hashable, target: target_module.Target) -> None:
@@ -46,7 +47,7 @@ class Watched:
         self.opened = False
         self.began_at = -math.inf
         self.suspicion = evidence.Suspicion()
-        self._calls = 0
+        self.calls = 0
         self._took = math.inf
         # Only threads of the pool hold it. A process that leads again may
         # visit a target that is still being closed.
@@ -110,8 +111,7 @@ class Watched:
         if not all(one.question is None
                    and one.state.can_rest(proved_at, now) for one in due):
             return []
-        shown = report.Evidence(proved_at, max(0, seen.calls - self._calls))
-        self._calls = seen.calls
+        shown = report.Evidence(proved_at, max(0, seen.calls - self.calls))
         for one in due:
             one.state.stood_in(shown, now, time, spread)
         return due
@@ -132,12 +132,9 @@ class Watched:
         for one in self.visit or ():
             one.state.waited(until)
 
-    def begin(self, now: float, calls: int = 0) -> None:
-        """Begin a visit for all current probes.
-
-        :param calls: number of calls that traffic has made so far
-        """
-        self.began_at, self._calls = now, calls
+    def begin(self, now: float) -> None:
+        """Begin a visit for all current probes."""
+        self.began_at = now
         self.visit = tuple(self.probes)
         self.opened = True
         for one in self.visit:
