@@ -16,6 +16,7 @@ from collections.abc import Iterable
 from collections.abc import Iterator
 from collections.abc import Sequence
 import math
+import time
 from typing import NamedTuple
 
 from healthcheck.probing import guard
@@ -67,6 +68,10 @@ class _Tour:
             began_at = self._clock()
             found = watched.look()
             self.made.append(Visit(watched, found, began_at, self._clock()))
+            if self.waiting:
+                # Lets others run. A driver in C gives a green thread of
+                # eventlet no chance to do so by itself.
+                time.sleep(0)
 
     def take(self) -> Iterator[Visit]:
         """Take what was made so far."""

@@ -88,6 +88,16 @@ def test_one_thread_makes_a_tour_and_reports_once(made, pool, clock, told):
     assert made.take() == []
 
 
+def test_others_can_run_between_two_visits(made, pool, clock, monkeypatch):
+    """With a driver that blocks a whole process of eventlet, too."""
+    rests = []
+    monkeypatch.setattr(visits.time, 'sleep',
+                        lambda seconds: rests.append((seconds, clock.now)))
+    made.begin(many(3, clock, takes=0.25))
+    pool.run()
+    assert rests == [(0, 100.25), (0, 100.5)]
+
+
 def test_each_visit_has_its_own_time(made, pool, clock):
     made.begin(many(2, clock, takes=0.25))
     clock.now += 1.0  # until a thread is free
