@@ -8,6 +8,9 @@ the workers. All cells of a cloud may freeze together, and each is still
 visited: so there are many workers. A thousand targets that answer, as at the
 start, must not keep the interpreter from requests: so few visits begin at
 once. A longer visit only waits for its backend, which slows nothing down.
+
+Those that answer quickly go on a tour together, see ``visits.py``. One tour
+at a time is enough, as long as none of them is late.
 """
 
 from __future__ import annotations
@@ -21,15 +24,14 @@ from healthcheck.probing import watched as watched_module
 Watched = watched_module.Watched
 
 AT_ONCE = 8
-"""Maximum number of visits that have just begun."""
+"""Maximum number of visits that have just begun; a tour counts as one."""
 
 LASTS = 0.05
 """Seconds after which a visit counts as waiting for its backend. To connect
 takes a few milliseconds; :data:`AT_ONCE` times that if all connect at once."""
 
 TOO_LONG = 0.1
-"""Seconds after which a target waits no more for others on its tour, see
-:mod:`healthcheck.probing.visits`."""
+"""Seconds after which a target waits no more for others on its tour."""
 
 ON_TOUR = 20
 """Maximum number of targets on a tour."""
@@ -75,7 +77,6 @@ class Turns:
                             and self._suspects() >= self._for_suspects):
                 continue
             if self._on_tour and line[0].quick and line[0].due_at > now:
-                # One thread is enough, as long as none of them is late.
                 self._resumes_at = line[0].due_at
                 continue
             taken = [line.popleft()]
