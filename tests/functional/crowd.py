@@ -244,6 +244,10 @@ class Crowd:
         """What is in the shared directory, by the last part of its name."""
         return sorted(path.name.rpartition('.')[2] for path in self._paths())
 
+    def has_what_remains(self) -> None:
+        """Wait for that: the next version of a file may lie beside it."""
+        servers.wait_until(lambda: self.files() == REMAINS, f'only {REMAINS}')
+
     @property
     def generation(self) -> int:
         """How often a prober was deposed, and one."""
