@@ -437,6 +437,18 @@ def test_a_fault_with_one_result_costs_none_of_the_others(starved,
     assert [c.status for r in published for c in r.checks] == [Status.PASS]
 
 
+def test_a_fault_with_one_visit_costs_none_of_its_tour(starved, monkeypatch):
+    made, time, published = starved(0.0)
+    made.step()
+    take = made._visits.take
+    monkeypatch.setattr(made._visits, 'take', lambda: [None, *take()])
+    time.finish()
+    with pytest.raises(TypeError):
+        made.take()
+    made.step()
+    assert [c.status for r in published for c in r.checks] == [Status.PASS]
+
+
 def test_waits_are_of_the_kind_that_a_green_service_replaces():
     """eventlet patches queue.Queue, and not queue.SimpleQueue."""
     one = scheduler.Scheduler(singles(QUICK, Plugin('database')), QUICK,
