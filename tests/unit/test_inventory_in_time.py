@@ -489,6 +489,18 @@ def test_a_process_that_was_stopped_does_not_blame_the_cells(cloud):
     assert cloud.cell('cell1').component.status is Status.PASS
 
 
+def test_each_cell_has_its_own_latency():
+    """However many others were on a tour with it."""
+    many = cloud_module.Cloud([row(number) for number in range(60)])
+    many.answers['d'] = many.answers['q'] = lambda now: (world.OK, 0.001)
+    many.pass_by(15)
+    before, targets = many.visits, len(many.targets)
+    many.pass_by(30)
+    assert many.visits - before < targets * 2  # of three visits to each
+    assert {round(one.component.latency, 6)
+            for one in many.state().cells} == {0.001}
+
+
 def test_no_thread_for_a_visit_is_a_failure_of_the_visit(
         cloud, monkeypatch):
     cloud.pass_by(5)

@@ -481,6 +481,37 @@ def test_a_fault_is_found_within_the_formula(behaviour, seed, needed):
     assert one.state.status is Status.FAIL
 
 
+def quick(now):
+    return world.OK, 0.001
+
+
+class TestTours:
+    """Those that are quick are visited one after the other."""
+
+    @pytest.mark.parametrize('seed', range(5))
+    @pytest.mark.parametrize('behaviour', [refused, frozen, late, never])
+    def test_all_that_fail_together_are_found(self, behaviour, seed):
+        city = City(seed=seed)
+        fault_at = city.uniform(20, 40)
+        many = city.added(lambda now: (
+            behaviour if now >= fault_at else quick)(now), 10)
+        city.run(fault_at)
+        assert max(city.tours) > 1
+        city.run(fault_at + POLICY.detection + turns.TOO_LONG + 1e-6)
+        assert all(one.state.status is Status.FAIL for one in many)
+
+    @pytest.mark.parametrize('seed', range(5))
+    def test_one_that_hangs_makes_no_other_late(self, seed):
+        city = City(seed=seed)
+        city.added(lambda now: (never if now >= 30.0 else quick)(now))
+        many = city.added(quick, 200)
+        city.run(100.0)
+        gap = max(late - early for one in many
+                  for early, late in itertools.pairwise(visits(one)[1:]))
+        assert gap <= (POLICY.interval * (1 + POLICY.jitter)
+                       + turns.TOO_LONG + 1e-6)
+
+
 class TestFewWakeUps:
     """To wake up costs as much as a visit."""
 
