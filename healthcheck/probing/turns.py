@@ -76,7 +76,7 @@ class Turns:
             if not line or (number >= _CONFIRMING
                             and self._suspects() >= self._for_suspects):
                 continue
-            if self._on_tour and line[0].quick and line[0].due_at > now:
+            if self._on_tour and _is_early(line[0], now):
                 self._resumes_at = line[0].due_at
                 continue
             taken = [line.popleft()]
@@ -117,6 +117,15 @@ class Turns:
             if now < began + LASTS:
                 break
             del self._begun[watched]
+
+
+def _is_early(watched: Watched, now: float) -> bool:
+    """Whether it is quick and not due yet.
+
+    While it waited, it may have been removed, or visited for another reason.
+    """
+    return bool(watched.quick and watched.probes and watched.visit is None
+                and watched.due_at > now)
 
 
 def _line(watched: Watched) -> int:

@@ -108,6 +108,8 @@ def going(monkeypatch):
         server.gate.set()
         server.closing.set()
     made.scheduler.stop()
+    if made.thread is not None:
+        made.thread.join(PATIENCE)  # at its end, it may start others
     for thread in set(threading.enumerate()) - before:
         thread.join(PATIENCE)
         assert not thread.is_alive()

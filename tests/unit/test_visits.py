@@ -261,6 +261,17 @@ class TestTurns:
         assert line.take(second.due_at) == [second]
         assert line.wakes_at == math.inf
 
+    @pytest.mark.parametrize('change', [
+        lambda one: one.probes.clear(), lambda one: one.begin(100.0)])
+    def test_nobody_waits_behind_one_that_will_not_be_visited(
+            self, line, clock, change):
+        first, second = self.quick(clock, 2)
+        self.put(line, first)
+        line.began(line.take(0.0), 0.0)
+        self.put(line, second)
+        change(second)
+        assert line.take(0.0) == [second]
+
     def test_the_next_tour_begins_when_the_last_is_over(self, line, clock):
         first, second, third = self.quick(clock, 3)
         self.put(line, first, second)
