@@ -48,6 +48,18 @@ class Timeline:
         """Call ``act`` at that time."""
         heapq.heappush(self._events, (time, next(self._order), act))
 
+    def submit(self, act: Callable[[], T],
+               done: Callable[[T], None]) -> None:
+        """Run a job now, and deliver its result when its time has passed.
+
+        :param act: advances the clock by the time that it takes
+        """
+        began_at = self.clock.now
+        found = act()
+        over_at, self.clock.now = self.clock.now, began_at
+        if over_at < math.inf:
+            self.at(over_at, lambda: done(found))
+
     def run(self, step: Callable[[], float], until: float) -> None:
         """Let time pass.
 
@@ -73,20 +85,15 @@ class SimulatedPool(pool.Pool):
 
     def __init__(self, clock: Clock) -> None:
         super().__init__(0, 'simulated')
-        self._clock = clock
         self._timeline = Timeline(clock)
 
     def submit(self, act: Callable[[], T],
                done: Callable[[T], None]) -> None:
-        began_at = self._clock.now
-        found = act()
-        over_at, self._clock.now = self._clock.now, began_at
-        if over_at < math.inf:
-            self._timeline.at(over_at, lambda: done(found))
+        self._timeline.submit(act, done)
 
     def run(self, probing: scheduler.Scheduler, seconds: float) -> None:
         """Run a scheduler that has this pool and its clock."""
         def step() -> float:
             probing.take()
             return probing.step()
-        self._timeline.run(step, self._clock.now + seconds)
+        self._timeline.run(step, self._timeline.clock.now + seconds)

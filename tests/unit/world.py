@@ -55,7 +55,6 @@ class Timeline:
     """Simulated time, in seconds, and what happens in it.
 
     It is the pool of a scheduler, too: a visit is over when it says.
-
     """
 
     size = 0
@@ -88,11 +87,7 @@ class Timeline:
                done: Callable[[Any], None]) -> None:
         """As a pool does, which has a thread for everything."""
         self.visits += 1
-        began_at = self.now
-        found = act()
-        over_at, self.now = self.now, began_at
-        if over_at < math.inf:
-            self.at(over_at, lambda: done(found))
+        self._timeline.submit(act, done)
 
     def end(self) -> None:
         """There are no threads."""
