@@ -74,7 +74,7 @@ class Worker(base.ProbePlugin):
                f'threads {threads}' + (f' of {most}' if most else ''))
         for database, use in self.exhausted_pools():
             yield POOL_EXHAUSTED, f'connections to {database} {use}'
-        use = self._least_busy()
+        use = self._lasting_use()
         if use is not None:
             yield (ALL_WORKERS_BUSY if use.used >= use.limit else '',
                    f'busy workers {use}')
@@ -83,14 +83,14 @@ class Worker(base.ProbePlugin):
     def _judge(use: resources.Use, most: float, reason: str) -> str:
         return reason if use.part > most else ''
 
-    def _least_busy(self) -> resources.Use | None:
+    def _lasting_use(self) -> resources.Use | None:
         """The first look that finds an idle worker; else the last look."""
-        least: resources.Use | None = None
+        last: resources.Use | None = None
         for left in reversed(range(_LOOKS)):
             use = self.busy_workers()
             if use is None or use.used < use.limit:
                 return use
-            least = use
+            last = use
             if left:
                 self.sleep(_PAUSE)
-        return least
+        return last
