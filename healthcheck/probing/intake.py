@@ -48,6 +48,8 @@ def result(given: Any) -> Result:
     """
     if not isinstance(given, Result):
         raise Refused(f'{_kind(given)}, not a Result')
+    if given is report.PASSED:
+        return given
     status = given.status
     if type(status) is not Status:
         raise _wrong('a Result', 'status', status, 'a Status')

@@ -65,11 +65,15 @@ class Result:
 
     @classmethod
     def ok(cls) -> Result:
-        return cls(Status.PASS)
+        return PASSED
 
     @classmethod
     def failed(cls, reason: str, detail: str = '') -> Result:
         return cls(Status.FAIL, reason, detail)
+
+
+PASSED = Result(Status.PASS)
+"""What nearly every probe returns."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
