@@ -98,7 +98,8 @@ class Single(Check):
                  label: str = '', per_worker: bool = False) -> None:
         super().__init__(name, label, per_worker=per_worker)
         self.probe = probe_module.Probe(
-            target, policy, question, observed=evidence.check_mark(name))
+            target, policy, question, observed=evidence.check_mark(name),
+            past=history.History())
         self.state = self.probe.state
         self.watchlist = probe_module.Fixed(self.probe)
 

@@ -11,6 +11,7 @@ from typing import Any
 from healthcheck.probing import policy as policy_module
 from healthcheck.probing import state as state_module
 from healthcheck.probing import target as target_module
+from healthcheck.reports import history
 from healthcheck.reports import report
 
 
@@ -24,6 +25,8 @@ class Probe:
         when it is due, however many others wait.
     :param observed: the mark of what the service's functions observe; None
         if they observe nothing
+    :param past: the history to add to; none is kept by default, as only a
+        check with a single probe publishes that of a probe
     :ivar marks: where evidence from traffic is found
     :ivar state: what is known
     :ivar value: the last answer to ``question``
@@ -32,13 +35,14 @@ class Probe:
     def __init__(self, target: target_module.Target,
                  policy: policy_module.Policy,
                  question: target_module.Question | None = None, *,
-                 needed: bool = True, observed: int | None = None) -> None:
+                 needed: bool = True, observed: int | None = None,
+                 past: history.History = history.NO_HISTORY) -> None:
         self.target = target
         self.question = question
         self.needed = needed
         self.marks = {mark for mark in (target.traffic, observed)
                       if mark is not None}
-        self.state = state_module.ProbeState(policy)
+        self.state = state_module.ProbeState(policy, past)
         self.value: Any = None
 
     @property

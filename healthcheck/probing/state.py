@@ -25,11 +25,13 @@ Status = report.Status
 class ProbeState:
     """The state of one probe. Owned by one thread; reports are copies.
 
+    :param past: what it adds to; NO_HISTORY if no check publishes it
     :ivar critical: whether its failure can take the node out
     :ivar cause: what set off the last probe
     """
 
-    def __init__(self, policy: policy_module.Policy) -> None:
+    def __init__(self, policy: policy_module.Policy,
+                 past: history.History = history.History()) -> None:
         self.policy = policy
         self.critical = True
         self.cause = history.PROBE
@@ -45,7 +47,7 @@ class ProbeState:
         self._judged_at = 0.0
         self._time = 0.0
         self._latency: float | None = None
-        self._history = history.History()
+        self._history = past
         self._given_up = False
         self._judge_by = math.inf
         self.due_at = 0.0

@@ -99,3 +99,24 @@ class History:
     def since(self) -> float | None:
         """When the current status began, in seconds since the epoch."""
         return self.transitions[-1].time if self.transitions else None
+
+
+class NoHistory(History):
+    """In place of one that nobody reads: it stays empty."""
+
+    __slots__ = ()
+
+    def probed(self, passed: bool, latency: float, time: float) -> History:
+        return self
+
+    def stood_in(self, time: float) -> History:
+        return self
+
+    def failed(self, transition: Transition) -> History:
+        return self
+
+    def changed(self, transition: Transition) -> History:
+        return self
+
+
+NO_HISTORY = NoHistory()

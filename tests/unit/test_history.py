@@ -7,9 +7,11 @@ from hypothesis import strategies as st
 import pytest
 
 from healthcheck.probing import policy
+from healthcheck.probing import probe
 from healthcheck.probing import state
 from healthcheck.reports import history
 from healthcheck.reports import report
+from tests.unit import stubs
 from tests.unit import world
 
 Status = report.Status
@@ -130,3 +132,10 @@ def test_a_probe_that_hangs_goes_on_hanging():
     one.restore(snapshot('ok'), 101.0)
     assert one.running
     assert one.snapshot('database').started_at == 0.0
+
+
+def test_a_probe_that_nobody_publishes_has_none():
+    one = probe.Probe(stubs.Elsewhere(), POLICY)
+    checked(one.state, ['ok', 'bad', 'bad', 'ok', 'ok'])
+    one.state.hurry(200.0)
+    assert one.state.snapshot('database').history == history.NO_HISTORY
