@@ -110,7 +110,7 @@ def count(connection: sqlalchemy.Connection, table: service_tables.Table,
     """
     statements.begin(connection)
     before = wall_clock()
-    groups = [counting.Tally(*row) for row in statements.rows(
+    groups = [counting.tally(row) for row in statements.rows(
         connection, counting.statement(
             table, connection.dialect, down_time, _utc(before)))]
     skew = _skew(groups[0].now if groups else None, before, wall_clock())

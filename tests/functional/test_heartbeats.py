@@ -148,6 +148,17 @@ def test_agrees_with_the_services_own_code(
     assert count(connection, name) == heartbeats.Found(expected)
 
 
+@pytest.mark.parametrize('binary', [
+    '', None, 'null', '1', '\\"', '"], [1', "o'clock", 'a|b, c', 'é ☃', ' '])
+def test_any_name_of_a_binary(connection: sqlalchemy.Connection,
+                              binary: str | None) -> None:
+    heartbeat_rows.fill(connection, 'nova', [
+        heartbeat_rows.row('nova', 1, binary, NOW)])
+    set_clock(connection, NOW)
+    assert count(connection, 'nova').kinds == (
+        heartbeats.Kind(binary or '', up=1),)
+
+
 @pytest.mark.parametrize('fraction', [0, 1, 250000, 499999, 500000, 999999])
 def test_the_very_limit(connection: sqlalchemy.Connection,
                         fraction: int) -> None:

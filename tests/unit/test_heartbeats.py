@@ -139,8 +139,8 @@ def test_the_statement_is_made_once(monkeypatch):
     made = []
     make = counting._select
     monkeypatch.setattr(counting, '_templates', {})
-    monkeypatch.setattr(counting, '_select', lambda *args: made.append(
-        args) or make(*args))
+    monkeypatch.setattr(counting, '_select', lambda *args, **more: made.append(
+        args) or make(*args, **more))
     for _ in range(2):  # two engines, as two cells have
         with database() as connection:
             for name, table in heartbeat_rows.ASKED.items():
