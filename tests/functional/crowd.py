@@ -10,6 +10,8 @@ probe, so that a test sees who probes.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+import contextlib
 import dataclasses
 import json
 import os
@@ -33,7 +35,11 @@ INTERVAL = OPTIONS['interval'] * 1.1
 """The longest time from one probe to the next, in seconds."""
 
 TIMES = 100
-"""How often a prober is taken away."""
+"""How often a prober is taken away, in all crowds together."""
+
+SEVERAL = 10
+"""How many crowds there are at a time, since most of what they do is to
+wait."""
 
 REMAINS = ['ask', 'detail', 'lock', 'report']
 """The files of a group, whatever has happened."""
@@ -277,6 +283,20 @@ class Crowd:
         (info / 'entry_points.txt').write_text(
             '[oslo.middleware.healthcheck]\n'
             'witness = tests.functional.crowd:Witness\n')
+
+
+@contextlib.contextmanager
+def several(directory: pathlib.Path, size: int) -> Iterator[list[Crowd]]:
+    """Crowds that have nothing to do with each other, and are all well."""
+    with contextlib.ExitStack() as stack:
+        # All load the middleware at the same time.
+        made = [stack.enter_context(Crowd(directory / str(number), 0))
+                for number in range(SEVERAL)]
+        for one in made:
+            for _ in range(size):
+                one.spawn()
+            one.all_say('200 OK')
+        yield made
 
 
 if __name__ == '__main__':

@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-import contextlib
 import os
 import pathlib
 import signal
@@ -25,12 +24,7 @@ def descriptors(pid: int) -> int:
 
 @pytest.fixture
 def crowds(tmp_path: pathlib.Path) -> Iterator[list[Crowd]]:
-    """Several at a time, since most of what they do is to wait."""
-    with contextlib.ExitStack() as stack:
-        made = [stack.enter_context(Crowd(tmp_path / str(n), 3))
-                for n in range(5)]
-        for one in made:
-            one.all_say('200 OK')
+    with crowd_module.several(tmp_path, 3) as made:
         yield made
 
 
@@ -38,16 +32,17 @@ def test_stopped(crowds: list[Crowd]) -> None:
     """Another one takes over; who was stopped finds that out first."""
     before = {pid: descriptors(pid) for one in crowds for pid in one.pids}
     for _ in range(crowd_module.TIMES // len(crowds)):
-        stopped = []
+        stopped, now = [], time.monotonic()
         for one in crowds:
-            pid = one.prober(time.monotonic())
+            pid = one.prober(now)
             os.kill(pid, signal.SIGSTOP)
             stopped.append((one, pid, time.monotonic()))
         for one, pid, at in stopped:
             one.prober(at, besides=pid)
             os.kill(pid, signal.SIGCONT)
+        now = time.monotonic()
         for one, pid, at in stopped:
-            one.prober(time.monotonic(), besides=pid)
+            one.prober(now, besides=pid)
     for one in crowds:
         one.all_say('200 OK')
         assert {answer.said for answer in one.answers} == {'200 OK'}
