@@ -1,5 +1,5 @@
 # make demo       run the demonstration (needs Python and pip only)
-# make check      lint, types and unit tests, in about two minutes
+# make check      lint, types and unit tests, in a minute and a half
 # make test       everything CI checks: lint, docs, unit and functional tests
 # make newest     the same with the newest release of everything
 # make constraints  pin the newest releases, for all but make newest
@@ -79,13 +79,12 @@ unit: $(VENV)/test-installed
 oldest: $(VENV)-oldest/installed
 	$(VENV)-oldest/bin/python -m pytest tests/unit -n 2 $(ARGS)
 
-# Two at a time, each with servers of its own. With four it takes 14 minutes, but
-# on a busy machine what looks at the clock was seen to fail. The longest files
-# come first, see the conftest. A line for each cause that tests were skipped
-# for.
+# Four at a time, each with servers of its own: on two processors, because most
+# of what they do is to wait. The longest files come first, see the conftest. A
+# line for each cause that tests were skipped for.
 functional: $(VENV)/test-installed $(VENV)-nova/installed
 	HEALTHCHECK_NOVA_VENV=$(VENV)-nova \
-	    $(BIN)/python -m pytest tests/functional -n 2 --dist loadfile \
+	    $(BIN)/python -m pytest tests/functional -n 4 --dist loadfile \
 	    --no-loadscope-reorder -rfEs $(ARGS)
 
 soak: $(VENV)/test-installed
