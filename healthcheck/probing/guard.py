@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 
-"""Calls third-party code, so that its faults affect its own check only.
+"""Calls code so that its faults affect nothing else.
 
+Most of it is third-party code, which can affect its own check only.
 BaseException is caught: a plugin may call sys.exit or raise GreenletExit,
 which would end a thread that other checks need. An exception's text may hold
 a secret, so only its type is passed on.
@@ -10,8 +11,9 @@ a secret, so only its type is passed on.
 from __future__ import annotations
 
 from collections.abc import Callable
+from collections.abc import Iterable
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from oslo_log import log as logging
 
@@ -27,6 +29,8 @@ PROBE_ERROR = 'PROBE ERROR'
 
 # Characters of a label.
 _MAX_LABEL = 60
+
+T = TypeVar('T')
 
 
 def visit(target: target_module.Target,
@@ -90,6 +94,21 @@ def quietly(act: Callable[[], object]) -> None:
         act()
     except BaseException as exc:
         LOG.debug('Closing raised %s', lines.kind_of(exc))
+
+
+def each(act: Callable[[T], object], them: Iterable[T]) -> None:
+    """Call ``act`` with each of them, also after a call that raises.
+
+    :raises BaseException: what the first such call has raised
+    """
+    first: BaseException | None = None
+    for one in them:
+        try:
+            act(one)
+        except BaseException as exc:
+            first = first or exc
+    if first is not None:
+        raise first
 
 
 class _Complaints:

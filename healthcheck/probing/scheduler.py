@@ -24,6 +24,7 @@ from oslo_log import log as logging
 from healthcheck.probing import check as check_module
 from healthcheck.probing import doubt
 from healthcheck.probing import evidence
+from healthcheck.probing import guard
 from healthcheck.probing import policy as policy_module
 from healthcheck.probing import pool as pool_module
 from healthcheck.probing import probe as probe_module
@@ -237,10 +238,7 @@ class Scheduler:
             while True:
                 came.append(self._events.get_nowait())
         self._excuse(self._clock() - wake_at)
-        # If one raises, the others are handled all the same.
-        with contextlib.ExitStack() as handled:
-            for event in reversed(came):
-                handled.callback(event)
+        guard.each(lambda event: event(), came)
 
     def _excuse(self, late: float) -> None:
         """Do not blame backends for time in which this process did not run.
@@ -260,9 +258,7 @@ class Scheduler:
             self._rota.hurry(history.REFRESH)
 
     def _take_visits(self) -> None:
-        with contextlib.ExitStack() as handled:
-            for visit in reversed(self._visits.take()):
-                handled.callback(self._visited, visit)
+        guard.each(self._visited, self._visits.take())
 
     def _visited(self, visit: visits_module.Visit) -> None:
         watched, found, began_at, ended_at = visit
