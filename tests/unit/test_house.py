@@ -5,10 +5,12 @@
 import ast
 import collections
 import pathlib
+import re
 
 import pytest
 
 ROOT = pathlib.Path(__file__).parents[2] / 'healthcheck'
+DOCS = ROOT.parent / 'doc' / 'source'
 
 # From the bottom up: each may import what stands before it.
 ORDER = ['exceptions', 'reports', 'config', 'probing', 'targets', 'cells',
@@ -92,3 +94,44 @@ def test_each_module_begins_with_its_licence():
         text = (ROOT / path).read_text()
         assert not text or text.startswith(
             '# SPDX-License-Identifier: Apache-2.0\n'), path
+
+
+def names_in(node):
+    """What a module or a class defines: classes, functions, variables."""
+    for one in ast.walk(node):
+        if isinstance(one, (ast.ClassDef, ast.FunctionDef)):
+            yield one.name
+        elif isinstance(one, ast.Name) and isinstance(one.ctx, ast.Store):
+            yield one.id
+        elif isinstance(one, ast.Attribute) and isinstance(one.ctx, ast.Store):
+            yield one.attr
+
+
+def docstrings():
+    for path, tree in modules():
+        for node in ast.walk(tree):
+            # With those of variables, which are strings and nothing more.
+            if isinstance(node, ast.Expr) and isinstance(
+                    node.value, ast.Constant) and isinstance(
+                    node.value.value, str):
+                yield path, node.value.value
+
+
+def test_what_the_design_and_docstrings_name_exists():
+    classes = {node.name: set(names_in(node)) for _, tree in modules()
+               for node in ast.walk(tree) if isinstance(node, ast.ClassDef)}
+    everything = {path.stem for path, _ in modules()}.union(
+        *(names_in(tree) for _, tree in modules()))
+    design = (DOCS / 'design.rst').read_text()
+    walks = [('design.rst', name) for name in re.findall(
+        r'``([A-Z]\w+\.\w+)``', design)]
+    roles = [(str(path), name) for path, text in docstrings()
+             for name in re.findall(r':[a-z]+:`~?([\w.]+)`', text)]
+    assert len(walks) > 15 and len(roles) > 50
+    for where, name in walks + roles:
+        *_, owner, last = ['', *name.split('.')]
+        known = classes.get(owner, everything)
+        assert last in known, f'{where}: {name}'
+    for name in re.findall(r'``((?:\w+/)*\w+\.(?:py|csv))``', design):
+        assert list(ROOT.rglob(name)) + list(
+            ROOT.parent.glob(name)), f'design.rst: {name}'
