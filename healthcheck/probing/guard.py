@@ -96,15 +96,15 @@ def quietly(act: Callable[[], object]) -> None:
         LOG.debug('Closing raised %s', lines.kind_of(exc))
 
 
-def each(act: Callable[[T], object], them: Iterable[T]) -> None:
-    """Call ``act`` with each of them, also after a call that raises.
+def each(act: Callable[[T], object], items: Iterable[T]) -> None:
+    """Call ``act`` with each item, even if one of the calls raises.
 
-    :raises BaseException: what the first such call has raised
+    :raises BaseException: what the first call that failed has raised
     """
     first: BaseException | None = None
-    for one in them:
+    for item in items:
         try:
-            act(one)
+            act(item)
         except BaseException as exc:
             first = first or exc
     if first is not None:

@@ -19,8 +19,8 @@ from healthcheck.targets import statements
 
 Result = report.Result
 
-# Only what is not as usual, since PyMySQL is slow at reading rows. One is
-# always there: without it, no row at all would mean two things.
+# Only values that are not the usual ones: PyMySQL is slow at reading rows.
+# innodb_read_only always comes, so that no row means: the schema is gone.
 _VARIABLES = (
     "SHOW GLOBAL VARIABLES WHERE (Variable_name = 'innodb_read_only' OR "
     "Variable_name IN ('read_only', 'super_read_only', 'wsrep_on', "
