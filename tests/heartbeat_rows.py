@@ -101,7 +101,7 @@ def row(name: str, number: int, binary: str | None,
 
 def fill(connection: sqlalchemy.Connection, name: str,
          rows: list[dict[str, Any]]) -> None:
-    """Make a service's table anew, with these rows."""
+    """Replace a service's table by one with these rows."""
     REAL[name].drop(connection, checkfirst=True)
     REAL[name].create(connection)
     if rows:

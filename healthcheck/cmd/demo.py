@@ -45,7 +45,7 @@ examples:
 PASTE_FILE = 'etc/healthcheck/api-paste.ini'
 WORKERS = 3
 
-# Whoever is at this host may see the status page.
+# All users of this host may see the status page.
 _LOOPBACK = ['127.0.0.0/8', '::1']
 
 # Log levels: only the health check's own lines matter here.

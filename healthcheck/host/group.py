@@ -76,7 +76,7 @@ def group_of(view: views.View, names: Sequence[str],
 
 
 def temporary_directory() -> str:
-    """Where workers share if no place is told.
+    """Where workers share if no place is configured.
 
     Not that of the module ``tempfile``, which may be the working directory.
     """

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 
-"""HAProxy's agent check: a line of text for whoever connects.
+"""HAProxy's agent check: a line of text for each connection.
 
 HAProxy acts on the line at once, and goes by what it heard last until it
 hears something else. What 2.6 makes of the words:

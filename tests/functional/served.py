@@ -18,7 +18,7 @@ from tests.functional import service
 WELL = 'OK\nOK'
 DOWN = 'DATABASE: NO SUCH DATABASE\nOK'
 DRAINED = 'OK\nDISABLED BY FILE'
-"""What each state is told as, database first."""
+"""The answer in each state, database first."""
 
 # A machine that stands still for some seconds is no fault of the backend.
 OPTIONS = {**service.QUICK, 'startup_wait': 20.0, 'fall': 1,

@@ -168,7 +168,7 @@ class Service:
             time.sleep(0.01)
 
     def stays(self, text: str, seconds: float) -> None:
-        """See that nothing but ``text`` is told for some time."""
+        """See that the answer stays ``text`` for some time."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
             assert self.ask().text == text, self._told(repr(text))

@@ -398,7 +398,7 @@ def test_every_worker_reaches_the_prober(workers, keystone):
                        X_Auth_Token=token).values():
         assert answer.status == 200
         refreshed = json.loads(answer.body)['refreshed']['time']
-        # Whoever asks within a second shares a round.
+        # Callers within a second share a round.
         assert datetime.datetime.fromisoformat(
             refreshed.replace('Z', '+00:00')).timestamp() > asked - 1.5
 

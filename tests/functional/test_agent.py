@@ -129,7 +129,7 @@ def test_a_worker_leaves_the_probing_to_the_agent(
             relay.heal()
             worker.passes()
 
-            # Nobody is told when an agent is killed.
+            # An agent that is killed tells nobody.
             before = relay.accepted
             running.kill()
             servers.wait_until(lambda: relay.accepted > before,
@@ -442,7 +442,7 @@ def test_the_watchdog_hears_of_a_thread_that_is_stuck(
                    if line == 'WATCHDOG=1')
         return time.monotonic() - last > 2.5
     servers.wait_until(is_quiet, 'no sign of life for long', 20.0)
-    # It still answers, and ends when it is told to.
+    # It still answers, and ends at a signal.
     assert client.ask(running.port, '/healthcheck/live').status == 200
     assert running.leave()[0] == 0
 

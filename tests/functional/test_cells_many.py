@@ -257,7 +257,7 @@ def test_what_is_told(cloud: clouds.Cloud, tmp_path: pathlib.Path,
 def test_round_that_an_admin_asks_for(
         cloud: clouds.Cloud, tmp_path: pathlib.Path,
         monkeypatch: pytest.MonkeyPatch) -> None:
-    """Everything is looked at anew, and the list is read again."""
+    """Everything is probed again, and the list is read again."""
     monkeypatch.setattr(gate.Gate, 'check',
                         lambda self, environ, rule: None)
     with cloud.service(tmp_path, 'cells', interval=3600, ttl=7200,
@@ -273,7 +273,7 @@ def test_round_that_an_admin_asks_for(
             return (parts['zcell-1']['reason'], parts['zcell-2']['reason']
                     ) == ('DISABLED', DOWN[1])
 
-        servers.wait_until(told, 'what is new is told', 30)
+        servers.wait_until(told, 'the change is reported', 30)
         assert node.ask().text == 'CELLS: NO CELL UP'
 
 

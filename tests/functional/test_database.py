@@ -139,7 +139,7 @@ class TestConnection:
                 for accepted in range(2, 5):
                     database.server.disconnect_user(database.user)
                     servers.wait_until(lambda: relay.accepted == accepted,
-                                       'connected anew')
+                                       'a new connection')
                     service.stays('OK', 0.5)
                 assert [told.text for told in service.history] in (
                     ['OK'], ['STARTING', 'OK'])
@@ -151,5 +151,5 @@ class TestConnection:
                 service.passes()
                 relay.cut()
                 servers.wait_until(lambda: relay.accepted == 2,
-                                   'connected anew')
+                                   'a new connection')
                 service.stays('OK', 1.0)

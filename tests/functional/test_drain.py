@@ -24,7 +24,7 @@ WELL, OUT = '200 OK', '503 OK\nDRAINED'
 
 
 def test_a_thousand_drains(crowd: crowd_module.Crowd) -> None:
-    """No poll reads half of one, whoever probes, and nothing is left."""
+    """No poll reads half of one, in any process, and nothing is left."""
     place = str(crowd.state)
     lookers = [drainers.start('look', place) for _ in range(LOOKERS)]
     writers = [drainers.start('drain', place, TIMES) for _ in range(WRITERS)]

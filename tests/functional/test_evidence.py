@@ -147,7 +147,7 @@ def test_a_busy_service_saves_the_statements_of_its_prober(
 @pytest.mark.parametrize(('kind', 'probes'), [
     ('uwsgi', False), *((kind, True) for kind in SERVERS)])
 def test_killed_under_load(bench: Bench, kind: str, probes: bool) -> None:
-    """With the defaults, whoever probes, and though no worker is polled."""
+    """With the defaults, in any prober, and though no worker is polled."""
     took = []
     with bench.serving(SERVERS[kind]) as server, \
             bench.watching(server, probes=probes) as watcher:

@@ -297,7 +297,7 @@ class TestConnection:
                 else:
                     relay.cut()
                 servers.wait_until(lambda: relay.accepted == accepted,
-                                   'connected anew')
+                                   'a new connection')
                 service.stays('OK', 0.5)
             assert [told.text for told in service.history] in (
                 ['OK'], ['STARTING', 'OK'])

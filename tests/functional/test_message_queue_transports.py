@@ -80,7 +80,7 @@ def test_service_settings(broker: brokers.Broker,
 
 def test_exchange_that_the_service_made(broker: brokers.Broker,
                                         tmp_path: pathlib.Path) -> None:
-    # It exists and is durable; the service is told that it is not. Such a
+    # It exists and is durable; the service is configured as if not. Such a
     # service cannot send either.
     broker.server.declare_exchange(broker.vhost, 'zexchange7', durable=True)
     conf = service_module.configured(

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 
-"""A change is told over the message queue, which holds up no probe."""
+"""A change is sent over the message queue, which delays no probe."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ OPTIONS: dict[str, Any] = {'interval': 0.1, 'retry_interval': 0.05, 'fall': 1,
 
 
 class Told:
-    """A service whose database comes and goes, and who is told of it."""
+    """A service whose database comes and goes, and its notifications."""
 
     def __init__(self, directory: pathlib.Path, broker: brokers.Broker,
                  *ports: int) -> None:

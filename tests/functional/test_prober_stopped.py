@@ -76,7 +76,7 @@ def test_stopped_while_the_backend_goes_down(crowds: list[Crowd]) -> None:
 
 
 def test_all_stopped_but_one_that_is_asked(crowd: Crowd) -> None:
-    """Whoever goes on is enough."""
+    """One that goes on is enough."""
     *others, last = sorted(crowd.pids)
     for pid in others:
         os.kill(pid, signal.SIGSTOP)

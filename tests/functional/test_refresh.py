@@ -27,7 +27,7 @@ def database(mariadb: servers.MariaDB):
 
 @pytest.fixture
 def everybody(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever asks is let in."""
+    """Every caller is let in."""
     monkeypatch.setattr(gate.Gate, 'check',
                         lambda self, environ, rule: None)
 

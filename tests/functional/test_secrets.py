@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 
-"""No caller is told who or where; nobody, and no log, is told a secret."""
+"""No caller learns who or where; no secret is in an answer or a log."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.functional import service as service_module
 SPELLINGS = (service_module.spellings(databases.PASSWORD)
              | service_module.spellings(brokers.PASSWORD))
 
-# What an administrator is told, in the log, and no caller.
+# What only the log says, for administrators.
 CONFIDENTIAL = ('zuser7', 'zschema7', 'zvhost7', 'zhost7', '127.0.0.1',
                 'mysql', 'psycopg', 'postgresql', 'rabbit', 'amqp', 'sqlalche',
                 'Error', 'Exception', 'errno', 'Traceback', 'openstack', '://')

@@ -344,7 +344,7 @@ def test_another_user_was_there_first(place: pathlib.Path) -> None:
 
 
 def test_a_network_of_its_own(tmp_path: pathlib.Path) -> None:
-    """It does not share by chance, only where it is told to."""
+    """It does not share by chance, only where it is configured."""
     code = ('import sys; import healthcheck; print(healthcheck.Healthcheck('
             'None, {"backends": "worker,database", "database_connection": '
             '"sqlite:///x", "state_path": sys.argv[1]})._group.identity)')

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 
-"""Faults at random for ten minutes: every one is told, and nothing drifts.
+"""Faults at random for ten minutes: each is reported, and nothing drifts.
 
 ``SOAK_SECONDS`` and ``SOAK_SEED`` in the environment change how long, and
 which faults; the seed is printed, so that a failure can be repeated.

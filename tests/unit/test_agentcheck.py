@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 
-"""What an agent says to HAProxy, and to whoever else connects."""
+"""What an agent says to HAProxy, and to any other client."""
 
 from __future__ import annotations
 

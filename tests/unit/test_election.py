@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 
-"""There is one prober, whoever dies, stops, or comes back."""
+"""There is one prober, though any may die, stop, or come back."""
 
 import fcntl
 import gc

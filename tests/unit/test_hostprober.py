@@ -18,7 +18,7 @@ POLICY = policy.Policy(interval=10.0, retry_interval=2.0)
 
 
 class Scheduler:
-    """Does what a test says while it runs; runs until it is told not to."""
+    """Does what a test says while it runs; runs until it may not go on."""
 
     def __init__(self, publish):
         self.publish = publish
@@ -48,7 +48,7 @@ class Scheduler:
         self.told.append('refresh')
 
     def stop(self):
-        """It is told when it is asked whether to go on."""
+        """It finds out when it asks whether to go on."""
 
     def close(self):
         self.told.append('close')
@@ -218,7 +218,7 @@ def test_a_disk_that_fills_up(member, clock, monkeypatch, caplog):
             monkeypatch.setattr(each.prober._sharing.directory, 'write',
                                 full)
         one.scheduler.publish(found(clock.now))
-    # Whoever comes then does not follow somebody who cannot publish.
+    # One that comes then does not follow one that cannot publish.
     one.run(fills, lambda: other.run(
         lambda: other.scheduler.publish(found(clock.now))))
     assert one.shown and other.shown

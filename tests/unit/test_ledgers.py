@@ -42,7 +42,7 @@ def files(group):
 
 
 class Process:
-    """Another process that keeps a ledger, and does what it is told."""
+    """Another process that keeps a ledger, and obeys a test."""
 
     def __init__(self, group):
         ready, self._ready = os.pipe()

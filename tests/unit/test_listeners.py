@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 
-"""Who is told of a change, and what that can do to anybody else."""
+"""Who hears of a change, and that this harms nobody else."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def numbered(number):
 
 
 class Recorder:
-    """Keeps what it is told, and can be held up."""
+    """Keeps what it hears, and can be held up."""
 
     def __init__(self, view=None):
         self.told = queue.Queue()

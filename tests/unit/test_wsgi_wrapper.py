@@ -306,7 +306,7 @@ def test_loads_at_the_start(start, world):
 
 
 def test_backends_are_looked_at_in_another_process(start, world):
-    # A thread of this one could leave its locks to whoever is forked next.
+    # A thread of this one could leave its locks to the next child.
     runs = stubs.Scripted.runs
     start()
     assert stubs.Scripted.runs == runs

@@ -121,5 +121,5 @@ class Agent(process.Server):
 
     @staticmethod
     def _unprivileged(command: list[str]) -> list[str]:
-        # As whoever runs the tests, who share what it publishes.
+        # As the user who runs the tests, to share what it publishes.
         return ['setpriv', '--pdeathsig', 'KILL', '--', *command]

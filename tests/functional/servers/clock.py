@@ -11,7 +11,7 @@ from tests.functional.servers import process
 
 
 class ClockedMariaDB(mariadb.MariaDB):
-    """A MariaDB that is told the time by a library of ours.
+    """A MariaDB that gets the time from a library of ours.
 
     Its wall clock is wrong, and the one that it waits by is right.
     """

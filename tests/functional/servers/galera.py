@@ -58,7 +58,7 @@ class GaleraNode(mariadb.MariaDB):
     def start(self) -> None:
         state = self.data / 'grastate.dat'
         if not self.running and state.exists():
-            # The last member to leave may start the cluster anew. This node
+            # The last member to leave may start the cluster again. This node
             # is always the one to do so, even after it lost quorum.
             state.write_text(state.read_text().replace(
                 'safe_to_bootstrap: 0', 'safe_to_bootstrap: 1'))

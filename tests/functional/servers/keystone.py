@@ -97,7 +97,7 @@ class Keystone(process.Server):
             'password': PASSWORD}}}, scope)
 
     def brief_token(self, user: str, project: str, expires: str) -> str:
-        """Return a token that expires when it is told to.
+        """Return a token that expires at a given time.
 
         :param expires: moment, as ISO 8601 has it
         """

@@ -81,7 +81,7 @@ class MariaDB(process.Server):
                     cursor.execute(statement, values or None)
                     return list(cursor.fetchall())
             except (pymysql.OperationalError, pymysql.InterfaceError):
-                # Lost, for all we know: the next statement tries anew.
+                # Lost, for all we know: the next statement connects again.
                 self._forget()
                 raise
 

@@ -109,13 +109,13 @@ class Program(process.Server):
 
     @staticmethod
     def _unprivileged(command: list[str]) -> list[str]:
-        # As whoever runs the tests: another account may not be able to read
+        # As the user of the tests: another account may not be able to read
         # the environment.
         return ['setpriv', '--pdeathsig', 'KILL', '--', *command]
 
 
 class Manage(Program):
-    """nova-manage, again and again."""
+    """nova-manage, run any number of times."""
 
     name = 'nova-manage'
 

@@ -112,7 +112,7 @@ class PostgreSQL(process.Server):
                     cursor.execute(statement, values or None)
                     return cursor.fetchall() if cursor.description else []
             except (psycopg2.OperationalError, psycopg2.InterfaceError):
-                # Lost, for all we know: the next statement tries anew.
+                # Lost, for all we know: the next statement connects again.
                 self._forget()
                 raise
 

@@ -112,7 +112,7 @@ class WSGIServer(process.Server):
 
     @staticmethod
     def _unprivileged(command: list[str]) -> list[str]:
-        # As whoever runs the tests: another account may not be able to read
+        # As the user of the tests: another account may not be able to read
         # the environment that the service is installed in.
         return ['setpriv', '--pdeathsig', 'KILL', '--', *command]
 
