@@ -63,8 +63,8 @@ class Result:
     components: tuple[Component, ...] = ()
     latency: float | None = None
 
-    @classmethod
-    def ok(cls) -> Result:
+    @staticmethod
+    def ok() -> Result:
         return PASSED
 
     @classmethod
