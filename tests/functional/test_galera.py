@@ -20,9 +20,9 @@ def database(galera: servers.GaleraNode) -> Iterator[databases.Database]:
 
 
 def test_lost_quorum(database: databases.Database) -> None:
-    with database.service() as service:
+    with database.server.arbitrator() as other, database.service() as service:
         service.passes()
-        database.server.lose_quorum()
+        other.kill()
         service.fails('DATABASE: NOT READY')
         database.server.regain_quorum()
         service.passes()
@@ -53,9 +53,10 @@ def test_donor(database: databases.Database) -> None:
 
 def test_donor_is_still_asked_for_its_quorum(
         database: databases.Database) -> None:
-    with database.service(database_galera_donor_ok=True) as service:
+    with database.server.arbitrator() as other, database.service(
+            database_galera_donor_ok=True) as service:
         service.passes()
-        database.server.lose_quorum()
+        other.kill()
         service.fails('DATABASE: NOT READY')
 
 

@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+import contextlib
 import pathlib
 
 from tests.functional.servers import mariadb
@@ -41,8 +43,8 @@ class GaleraNode(mariadb.MariaDB):
                    # not told otherwise.
                    'evs.keepalive_period': 'PT0.1S',
                    'evs.inactive_check_period': 'PT0.1S',
-                   'evs.suspect_timeout': 'PT0.5S',
-                   'evs.inactive_timeout': 'PT1S',
+                   'evs.suspect_timeout': 'PT1S',
+                   'evs.inactive_timeout': 'PT2S',
                    'evs.install_timeout': 'PT1S'}
         provider = ';'.join(f'{key}={value}' for key, value in options.items())
         return [*super().command(),
@@ -84,21 +86,27 @@ class GaleraNode(mariadb.MariaDB):
             self.sql('SET GLOBAL wsrep_desync = OFF')
             process.wait_until(lambda: self.synced, 'node synced')
 
-    def lose_quorum(self) -> None:
-        """Leave the node in a non-primary component, its clients connected.
+    @contextlib.contextmanager
+    def arbitrator(self) -> Iterator[Arbitrator]:
+        """A second member, which has joined.
 
-        A second member joins and crashes: the node is then one of two and
-        cannot know that it is not the one that was cut off.
+        If it crashes, the node is one of two and cannot know that it is not
+        the one that was cut off: it has lost quorum.
         """
         arbitrator = Arbitrator(self)
         try:
             arbitrator.start()
+            yield arbitrator
+        finally:
+            arbitrator.close()
+
+    def lose_quorum(self) -> None:
+        """Leave the node in a non-primary component, its clients connected."""
+        with self.arbitrator() as arbitrator:
             arbitrator.kill()
             process.wait_until(
                 lambda: self.status_text('wsrep_ready') == 'OFF',
                 'quorum lost')
-        finally:
-            arbitrator.close()
 
     def regain_quorum(self) -> None:
         """Declare the node the primary component, as an operator would."""
@@ -122,4 +130,7 @@ class Arbitrator(process.Server):
                 f'--options=gmcast.listen_addr=tcp://{self.host}:{self.port}']
 
     def ready(self) -> bool:
-        return self.node.status('wsrep_cluster_size') == 2
+        # The node is its donor first, though there is nothing to give. It
+        # says that it is synced again, and so it is a moment later.
+        return (self.log.read_text().count('synced with group') >= 2
+                and self.node.synced)

@@ -177,7 +177,9 @@ class Keystone(process.Server):
             auth['scope'] = scope
         answer = requests.post(f'{self.url}/auth/tokens', timeout=30,
                                json={'auth': auth})
-        answer.raise_for_status()
+        if not answer.ok:
+            raise process.ServerError(
+                f'no token: {answer.text}\n{self.log_tail()}')
         return answer.headers['X-Subject-Token']
 
     @staticmethod
