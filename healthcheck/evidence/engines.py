@@ -9,12 +9,17 @@ and 17 µs a checkout, because SQLAlchemy then takes a slower path everywhere.
 ``do_execute`` costs less than 1 µs, but comes before the statement. So a
 statement has worked if its connection then executes another one, or goes back
 to the pool, with no error in between. The time of its beginning is recorded.
+
+The events are registered once and stay. SQLAlchemy goes through a deque of
+listeners for each statement, so to remove one would raise RuntimeError in any
+statement that another thread executes just then (seen with 2.0 and 2.1).
 """
 
 from __future__ import annotations
 
 import contextlib
 import itertools
+import threading
 import time
 from typing import Any
 
@@ -44,9 +49,41 @@ _UNSUSPICIOUS = frozenset((failures.FAILED, failures.NO_ANSWER,
 _MISTAKES = (sa_exc.IntegrityError, sa_exc.DataError,
              sa_exc.NotSupportedError)
 
-
+_registering = threading.Lock()
 _listening: list[Engines] = []
 _numbers = itertools.count()
+
+
+# Over a list, which may change meanwhile: then one misses a statement.
+def _executes(cursor: Any, statement: str, parameters: Any,
+              context: Any) -> None:
+    for one in _listening:
+        one.executes(context)
+
+
+def _failed(context: engine.ExceptionContext) -> None:
+    for one in _listening:
+        one.failed(context)
+
+
+def _returned(connection: Any, record: Any) -> None:
+    for one in _listening:
+        one.returned(connection, record)
+
+
+EVENTS: tuple[tuple[Any, str, Any], ...] = (
+    (engine.Engine, 'do_execute', _executes),
+    (engine.Engine, 'do_executemany', _executes),
+    (engine.Engine, 'handle_error', _failed),
+    (pool.Pool, 'checkin', _returned))
+
+
+def register() -> None:
+    """Hear of all statements from now on, for those who listen."""
+    with _registering:  # twice, and a statement would count before its end
+        for target, name, function in EVENTS:
+            if not event.contains(target, name, function):
+                event.listen(target, name, function)
 
 
 class _Note:
@@ -74,11 +111,7 @@ class Engines:
         self._mine = ledger.mine
         # Each ledger has a note of its own on a connection.
         self._key = f'healthcheck {next(_numbers)}'
-        self._events: list[tuple[Any, str, Any]] = [
-            (engine.Engine, 'do_execute', self._executes),
-            (engine.Engine, 'do_executemany', self._executes),
-            (engine.Engine, 'handle_error', self._failed),
-            (pool.Pool, 'checkin', self._returned)]
+        register()  # early: the service may have no threads yet
 
     def listen(self) -> None:
         """Listen to all statements from now on."""
@@ -86,20 +119,15 @@ class Engines:
             if not one._mine[0]:  # it was made before this process forked
                 one.ignore()
         _listening.append(self)
-        for target, name, function in self._events:
-            event.listen(target, name, function)
 
     def ignore(self) -> None:
         """Stop listening."""
         if self in _listening:
             _listening.remove(self)
-        for target, name, function in self._events:
-            if event.contains(target, name, function):
-                event.remove(target, name, function)
 
     # At most 1 µs: it runs for each statement of the service.
-    def _executes(self, cursor: Any, statement: str, parameters: Any,
-                  context: Any) -> None:
+    def executes(self, context: Any) -> None:
+        """A connection begins a statement."""
         if not self._mine[0]:
             return  # in a child of the process that this belongs to
         try:
@@ -131,7 +159,7 @@ class Engines:
             kept[self._key] = note
         return note
 
-    def _returned(self, connection: Any, record: Any) -> None:
+    def returned(self, connection: Any, record: Any) -> None:
         """A connection goes back to the pool: all is read and rolled back."""
         note = record.record_info.get(self._key)
         if note is None or not note.began_at:
@@ -146,7 +174,8 @@ class Engines:
                 times[slot + WROTE] = note.began_at
         note.began_at = 0.0
 
-    def _failed(self, context: engine.ExceptionContext) -> None:
+    def failed(self, context: engine.ExceptionContext) -> None:
+        """A statement, or a connect, has failed."""
         try:
             if context.connection is not None:
                 # The statement has failed, so it is no evidence of success.

@@ -364,6 +364,23 @@ def test_after_it_ends_nothing_is_heard(early, seen, ledger):
     assert seen() is evidence.NOTHING
 
 
+@pytest.mark.parametrize('change', ['listen', 'ignore'])
+def test_who_begins_or_ends_meanwhile_disturbs_no_statement(
+        early, ledger, monkeypatch, change):
+    """As one does at the first poll, or at the end, in another thread."""
+    other = engines_module.Engines(ledger_module.Ledger())
+    if change == 'ignore':
+        other.listen()
+    changed = []
+
+    def in_the_middle(url):
+        changed.append(getattr(other, change)())
+    monkeypatch.setattr(address, 'mark_of', in_the_middle)
+    insert(early)
+    other.ignore()
+    assert changed
+
+
 def test_a_child_writes_nothing_and_its_own_ledger_takes_over(
         early, url, seen, ledger):
     insert(early)
