@@ -64,7 +64,7 @@ style: $(VENV)/test-installed
 	$(BIN)/flake8
 
 types: $(VENV)/test-installed
-	$(BIN)/mypy healthcheck
+	$(BIN)/mypy healthcheck benchmarks
 
 notes: $(VENV)/test-installed
 	$(BIN)/reno -q lint

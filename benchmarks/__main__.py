@@ -157,8 +157,8 @@ def _measure() -> None:
          f'{heard.saved:.0%}', heard.saved >= 0.8),
         ('A database that is killed under load is 503 in 2 s',
          f'{killed:.1f} s', killed < 2),
-        (f'{loads[-1].hosts} hosts count at most 2.5 times as much as one',
-         f'{loads[-1].ratio:.2f}', loads[-1].ratio <= 2.5)]
+        (f'{scanned[-1].hosts} hosts count at most 2.5 times as much as one',
+         f'{scanned[-1].ratio:.2f}', scanned[-1].ratio <= 2.5)]
     _print_table(('Target', 'measured', 'result'),
                  [(name, value, 'met' if met else 'missed')
                   for name, value, met in targets])

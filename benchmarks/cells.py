@@ -158,12 +158,12 @@ class _Node:
     def ask(self, path: str = '/healthcheck',
             bare: bool = False) -> tuple[str, bytes]:
         told: list[Any] = []
+        tell: Any = lambda *args: told.extend(args)  # noqa: E731
         body = b''.join((_below if bare else self.door)({
             'REQUEST_METHOD': 'GET', 'SCRIPT_NAME': '', 'PATH_INFO': path,
             'QUERY_STRING': '', 'SERVER_NAME': 'localhost',
             'SERVER_PORT': '8774', 'REMOTE_ADDR': '127.0.0.1',
-            'HTTP_ACCEPT': 'application/json'},
-            lambda *args: told.extend(args)))
+            'HTTP_ACCEPT': 'application/json'}, tell))
         return told[0], body
 
     def up(self) -> int:

@@ -21,6 +21,7 @@ from benchmarks import stores
 from healthcheck.fleet import members
 from healthcheck.fleet import pace
 from healthcheck.probing import policy as policy_module
+from healthcheck.reports import report
 from tests.unit import fleets
 
 SIZES = (3, 10, 100, 1000)
@@ -124,11 +125,11 @@ def taking_part(nodes: int) -> float:
     node, = made.nodes
     step, spent = node.member.step, 0.0
 
-    def timed() -> float:
+    def timed(own: report.Report) -> float:
         nonlocal spent
         began = time.process_time()
         try:
-            return step()
+            return step(own)
         finally:
             spent += time.process_time() - began
     node.member.step = timed  # type: ignore[method-assign]

@@ -175,10 +175,10 @@ def files(url: str, transport_url: str = '',
     defaults = {'interval': 10, 'retry_interval': 2, 'timeout': 5,
                 'slow_threshold': 5, 'ttl': 30, 'fall': 2,
                 'backends': 'database', 'disable_by_file_path': ''}
-    found = served.files(
-        sharing='host', database=url,
-        **{key: str(value).replace('$', '$$')
-           for key, value in {**defaults, **options}.items()})
+    settings: dict[str, Any] = {
+        key: str(value).replace('$', '$$')
+        for key, value in {**defaults, **options}.items()}
+    found = served.files(sharing='host', database=url, **settings)
     own = ''.join([
         f'[DEFAULT]\ntransport_url = {transport_url}\n'
         '[keystone_authtoken]\n',

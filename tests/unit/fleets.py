@@ -26,7 +26,9 @@ Status = report.Status
 
 _LOAD = members.load
 
-UP = (world.OK, 0.01)
+State = tuple[report.Result, float | None]
+
+UP: State = (world.OK, 0.01)
 REFUSED = (world.REFUSED, 0.01)
 HANGS = (report.Result.failed('NO ANSWER'), 4.0)
 NEVER = (world.OK, None)
@@ -275,7 +277,7 @@ class Fleet(world.Timeline):
             found = self._loaded[data] = _LOAD(data)
         return found
 
-    def database(self, state: object) -> None:
+    def database(self, state: State) -> None:
         """The one database is in that state, for all nodes."""
         for node in self.nodes:
             node.database.state = state

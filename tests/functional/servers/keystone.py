@@ -45,6 +45,8 @@ class Keystone(process.Server):
             repositories[name] = f'[{name}]\nkey_repository = {repository}\n'
         self._config.write_text(
             f'[database]\nconnection = sqlite:///{self.database}\n'
+            # To write one row locks it for seconds on a busy disk.
+            'sqlite_synchronous = false\n'
             + ''.join(repositories.values())
             + '[healthcheck]\nbackends = database\n'
             + 'interval = 0.3\nretry_interval = 0.1\nfall = 1\n'
@@ -175,12 +177,15 @@ class Keystone(process.Server):
         auth: dict[str, Any] = {'identity': identity}
         if scope:
             auth['scope'] = scope
-        answer = requests.post(f'{self.url}/auth/tokens', timeout=30,
-                               json={'auth': auth})
-        if not answer.ok:
-            raise process.ServerError(
-                f'no token: {answer.text}\n{self.log_tail()}')
-        return answer.headers['X-Subject-Token']
+        # The first token of a user on a day is written down, for which
+        # Keystone waits 5 s at most.
+        for _ in range(3):
+            answer = requests.post(f'{self.url}/auth/tokens', timeout=30,
+                                   json={'auth': auth})
+            if answer.ok:
+                return answer.headers['X-Subject-Token']
+        raise process.ServerError(
+            f'no token: {answer.text}\n{self.log_tail()}')
 
     @staticmethod
     def _unprivileged(command: list[str]) -> list[str]:
