@@ -9,6 +9,7 @@ from collections.abc import Collection
 import contextlib
 import functools
 import inspect
+import threading
 import time
 import types
 from typing import Any, cast, TypeVar
@@ -24,22 +25,26 @@ _listening: dict[str, tuple[tuple[ledger_module.Ledger, int], ...]] = {}
 """The slots to write to, by the name of a check. The dictionary is replaced
 and never changed, so it is read without a lock."""
 
+_changing = threading.Lock()
+
 
 def listen(ledger: ledger_module.Ledger, names: Collection[str]) -> None:
     """Record in a ledger what is observed for these checks."""
     global _listening
-    _listening = {**_listening, **{
-        name: (*_listening.get(name, ()),
-               (ledger, ledger.slot(evidence.check_mark(name))))
-        for name in names}}
+    with _changing:
+        _listening = {**_listening, **{
+            name: (*_listening.get(name, ()),
+                   (ledger, ledger.slot(evidence.check_mark(name))))
+            for name in names}}
 
 
 def ignore(ledger: ledger_module.Ledger) -> None:
     """Stop recording in a ledger."""
     global _listening
-    _listening = {name: kept for name, found in _listening.items()
-                  if (kept := tuple(one for one in found
-                                    if one[0] is not ledger))}
+    with _changing:
+        _listening = {name: kept for name, found in _listening.items()
+                      if (kept := tuple(one for one in found
+                                        if one[0] is not ledger))}
 
 
 class observe:

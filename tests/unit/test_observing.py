@@ -4,6 +4,7 @@
 
 import asyncio
 import inspect
+import sys
 import threading
 
 import pytest
@@ -195,6 +196,34 @@ def test_each_section_hears_of_it(ledger, found):
     run('plain', lambda: None)
     assert found() == (2, False)
     assert other.read().seen(evidence.check_mark('store')).calls == 1
+
+
+def test_sections_that_begin_at_the_same_time_all_hear_of_it():
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        for _ in range(100):
+            ledgers = [ledger_module.Ledger() for _ in range(8)]
+            together = threading.Barrier(8)
+
+            def begin(ledger):
+                together.wait()
+                observing.listen(ledger, ['many'])
+            threads = [threading.Thread(target=begin, args=(one,))
+                       for one in ledgers]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+            with healthcheck.observe('many'):
+                pass
+            calls = [one.read().seen(evidence.check_mark('many')).calls
+                     for one in ledgers]
+            for one in ledgers:
+                observing.ignore(one)
+            assert calls == [1] * 8
+    finally:
+        sys.setswitchinterval(interval)
 
 
 @pytest.mark.parametrize('failures', [(), (StoreError, OSError)])
