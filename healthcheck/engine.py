@@ -30,6 +30,7 @@ from healthcheck.host import hostprober
 from healthcheck.host import processes
 from healthcheck.listeners import audience as audience_module
 from healthcheck.probing import check as check_module
+from healthcheck.probing import daemons
 from healthcheck.probing import policy as policy_module
 from healthcheck.probing import prober as prober_module
 from healthcheck.probing import rounds
@@ -162,11 +163,8 @@ class Engine:
         if self._threads.run_always:
             for prober in self._probers:
                 if prober not in self._running:
-                    thread = threading.Thread(
-                        target=prober.run, daemon=True,
-                        name='healthcheck-scheduler')
-                    thread.start()
-                    self._running[prober] = thread
+                    self._running[prober] = daemons.start(
+                        prober.run, 'healthcheck-scheduler')
             atexit.register(self._stop_at_exit, processes.this())
             self._began_at = time.monotonic()
         else:

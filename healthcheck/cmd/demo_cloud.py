@@ -19,13 +19,13 @@ import select
 import shlex
 import sqlite3
 import sys
-import threading
 import time
 from urllib import error
 from urllib import parse
 from urllib import request
 
 from healthcheck.cells import mappings
+from healthcheck.probing import daemons
 
 DATABASE = 'demo.db'
 API_DATABASE = 'nova_api.db'
@@ -192,7 +192,7 @@ def _poll(url: str) -> None:
 def main() -> None:
     """Run until standard input ends: the demonstration has ended."""
     directory, url = sys.argv[1:]
-    threading.Thread(target=_poll, args=(url,), daemon=True).start()
+    daemons.start(_poll, 'poll', url)
     play(pathlib.Path(directory), lambda seconds: bool(
         select.select([sys.stdin], [], [], seconds)[0]))
 

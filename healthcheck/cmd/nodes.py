@@ -15,12 +15,12 @@ import json
 import os
 import socket
 import ssl
-import threading
 import time
 from typing import Any, NamedTuple
 from urllib import parse
 
 from healthcheck.cmd import output
+from healthcheck.probing import daemons
 from healthcheck.reports import lines
 
 PATH = '/healthcheck'
@@ -193,11 +193,9 @@ def ask_all(places: Sequence[Place], asking: Asking,
 
     def run(number: int, place: Place) -> None:
         replies[number] = (ask or ask_one)(place, asking)
-    threads = [threading.Thread(target=run, args=each, daemon=True)
-               for each in enumerate(places)]
     deadline = time.monotonic() + asking.timeout
-    for thread in threads:
-        thread.start()
+    threads = [daemons.start(run, f'ask-{place.name}', number, place)
+               for number, place in enumerate(places)]
     for thread in threads:
         thread.join(max(0.0, deadline - time.monotonic()))
     return [replies.get(number) or Reply(

@@ -25,7 +25,8 @@ _listening: dict[str, tuple[tuple[ledger_module.Ledger, int], ...]] = {}
 """The slots to write to, by the name of a check. The dictionary is replaced
 and never changed, so it is read without a lock."""
 
-_changing = threading.Lock()
+# Again in the same thread, if a signal ends the process just then.
+_changing = threading.RLock()
 
 
 def listen(ledger: ledger_module.Ledger, names: Collection[str]) -> None:

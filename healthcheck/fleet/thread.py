@@ -17,6 +17,7 @@ from oslo_log import log as logging
 
 from healthcheck.fleet import member as member_module
 from healthcheck.fleet import pace
+from healthcheck.probing import daemons
 from healthcheck.reports import fleet
 from healthcheck.reports import report
 
@@ -58,15 +59,12 @@ class FleetThread:
         self.holds = self._inherited = holds
         self._begun = self._active = True
         if self._thread is None:
-            thread = threading.Thread(target=self._run, daemon=True,
-                                      name='healthcheck-fleet')
             try:
-                thread.start()
+                self._thread = daemons.start(self._run, 'healthcheck-fleet')
             except RuntimeError as exc:
                 LOG.warning('Healthcheck cannot take part in its fleet: %s',
                             exc)
                 return
-            self._thread = thread
         self._wake.set()
 
     def rest(self) -> None:

@@ -21,6 +21,7 @@ from oslo_log import log as logging
 from healthcheck.config import entrypoints
 from healthcheck.config import views
 from healthcheck import exceptions
+from healthcheck.probing import daemons
 from healthcheck.reports import changes
 from healthcheck.reports import lines
 
@@ -128,15 +129,11 @@ class Courier:
             self._dropped = 0
         self._changes.put_nowait(change)
         if self._thread is None:
-            thread = threading.Thread(
-                target=self._run, daemon=True,
-                name=f'healthcheck-listener-{self._name}')
             try:
-                thread.start()
+                self._thread = daemons.start(
+                    self._run, f'healthcheck-listener-{self._name}')
             except RuntimeError as exc:  # the process has no threads left
                 self._complain(exc)
-                return
-            self._thread = thread
 
     def stop(self) -> list[threading.Thread]:
         if self._thread is None:

@@ -15,6 +15,8 @@ import queue
 import threading
 from typing import TypeVar
 
+from healthcheck.probing import daemons
+
 IDLE = 2.0
 """Seconds without work after which a thread ends."""
 
@@ -64,8 +66,7 @@ class Pool:
                 return
             self._threads += 1
         try:
-            threading.Thread(target=self._run, args=(job,), daemon=True,
-                             name=next(self._names)).start()
+            daemons.start(self._run, next(self._names), job)
         except RuntimeError:  # no thread can be started
             with self._lock:
                 self._threads -= 1

@@ -13,7 +13,6 @@ import signal
 import socket
 import subprocess
 import tempfile
-import threading
 import time
 from typing import TYPE_CHECKING
 
@@ -22,6 +21,7 @@ from oslo_log import log as logging
 
 from healthcheck import exceptions
 from healthcheck.host import lameduck
+from healthcheck.probing import daemons
 from healthcheck.probing import threads
 from healthcheck.reports import drain
 from healthcheck.reports import report
@@ -190,8 +190,7 @@ class Agent:
         """Start a door's probing, and begin the wait for its first report."""
         self._starting = door
         self._deadline = time.monotonic() + _FIRST_REPORT
-        threading.Thread(target=door.probed, args=({},), daemon=True,
-                         name='healthcheck-start').start()
+        daemons.start(door.probed, 'healthcheck-start', {})
 
     def _adopt(self, door: door_module.Door) -> None:
         self._starting = None

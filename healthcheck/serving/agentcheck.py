@@ -23,7 +23,6 @@ from collections.abc import Iterable
 import contextlib
 import selectors
 import socket
-import threading
 import time
 from typing import TYPE_CHECKING
 
@@ -33,6 +32,7 @@ from healthcheck.answers import board
 from healthcheck.answers import holding
 from healthcheck.answers import render
 from healthcheck.answers import switches as switches_module
+from healthcheck.probing import daemons
 from healthcheck.reports import report
 
 if TYPE_CHECKING:
@@ -192,8 +192,7 @@ class LineServer:
 
     def start(self) -> None:
         """Answer for as long as the process runs."""
-        threading.Thread(target=self._run, daemon=True,
-                         name='healthcheck-agent-check').start()
+        daemons.start(self._run, 'healthcheck-agent-check')
 
     def _run(self) -> None:
         while True:

@@ -12,8 +12,9 @@ import ipaddress
 import os
 import socket
 import stat
-import threading
 from typing import TYPE_CHECKING
+
+from healthcheck.probing import daemons
 
 if TYPE_CHECKING:
     from _typeshed import wsgi
@@ -110,8 +111,7 @@ class ListeningSocket:
         if self.address.path:
             application = _from_here(application)
         server = web.make_server(self.socket, application)
-        threading.Thread(target=server.run, daemon=True,
-                         name='healthcheck-listener').start()
+        daemons.start(server.run, 'healthcheck-listener')
 
     def remove(self) -> None:
         """Remove a UNIX socket's file, unless it is another process's now."""

@@ -173,6 +173,8 @@ class Loader:
         """Do that in a separate thread, at most one at a time."""
         if not self._loading.acquire(blocking=False):
             return
+        # Not probing.daemons: processes that the service starts while it
+        # loads would inherit that signals are blocked.
         thread = threading.Thread(
             target=self._attempt, args=(backends_are_well,),
             name='healthcheck-loader', daemon=True)

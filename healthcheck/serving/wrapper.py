@@ -32,6 +32,7 @@ from healthcheck import exceptions
 from healthcheck import middleware
 from healthcheck.plugins import backends
 from healthcheck.plugins import base
+from healthcheck.probing import daemons
 from healthcheck.probing import scheduler
 from healthcheck.reports import changes
 from healthcheck.reports import report
@@ -287,7 +288,7 @@ def _look(conf: cfg.ConfigOpts, timeout: float) -> bool:
     probing = scheduler.Scheduler(
         list(checks.values()), base.policy_of(settings), lambda report: None,
         workers=settings.cells_workers, changed=found.put)
-    threading.Thread(target=probing.run, daemon=True).start()
+    daemons.start(probing.run, 'healthcheck-rehearsal')
     deadline = time.monotonic() + timeout
     missing = set(checks)
     try:

@@ -9,9 +9,11 @@ followed by ``application = bench.Bench(application)``.
 from __future__ import annotations
 
 from collections.abc import Iterable
+import contextlib
 import io
 import json
 import os
+import signal
 import sys
 import threading
 import time
@@ -49,6 +51,23 @@ def _hold() -> str:
     return 'held'
 
 
+def _signals() -> str:
+    """Of each thread of ours, whether it may take what ends the server."""
+    found = {}
+    for thread in threading.enumerate():
+        # A greenlet runs in a thread of the server.
+        if thread.name.startswith('healthcheck') and (
+                thread.native_id not in (None, os.getpid())):
+            path = f'/proc/self/task/{thread.native_id}/status'
+            with contextlib.suppress(OSError), open(path) as status:
+                blocked, = (int(line.split()[1], 16) for line in status
+                            if line.startswith('SigBlk:'))
+                found[thread.name] = any(
+                    not blocked >> number - 1 & 1 for number in (
+                        signal.SIGHUP, signal.SIGINT, signal.SIGTERM))
+    return json.dumps(found)
+
+
 class Bench:
     """Names the process in each answer, and does more when asked.
 
@@ -73,6 +92,7 @@ class Bench:
 
         extra = {'/bench/ready': lambda: 'ready',
                  '/bench/hold': _hold,
+                 '/bench/signals': _signals,
                  '/bench/fork': self._fork}.get(environ['PATH_INFO'])
         if extra is None:
             answer: Iterable[bytes] = self._application(environ, with_pid)

@@ -11,6 +11,7 @@ import pytest
 
 from healthcheck.answers import render
 from tests.functional import served
+from tests.functional import servers
 from tests.functional.servers import wsgi
 
 SERVERS = {
@@ -132,6 +133,19 @@ class Contract:
                 (503, served.DRAINED)}
         assert {(a.status, a.text) for a in running.round()} == {
             (200, served.WELL)}
+
+    def test_signals_are_left_to_the_server(
+            self, running: served.Served) -> None:
+        """A handler of uWSGI ends the process, in the thread that it got."""
+        running.everyone(200, served.WELL)
+        found: dict[str, bool] = {}
+
+        def one_probes() -> bool:
+            found.update(json.loads(running.server.ask('/bench/signals').body))
+            return {'healthcheck-scheduler', 'healthcheck-1'} <= found.keys()
+        if 'gevent' not in running.server.arguments:
+            servers.wait_until(one_probes, 'one that probes was asked')
+        assert not any(found.values()), found
 
     def test_fork_in_a_worker(self, running: served.Served) -> None:
         """A child of a worker tells the truth, and so does the worker."""

@@ -96,6 +96,14 @@ def test_each_module_begins_with_its_licence():
             '# SPDX-License-Identifier: Apache-2.0\n'), path
 
 
+def test_threads_leave_signals_to_the_server():
+    for path, tree in modules():
+        if str(path) not in ('probing/daemons.py', 'serving/loader.py'):
+            assert not [node.lineno for node in ast.walk(tree) if isinstance(
+                node, ast.Call) and ast.unparse(node.func).endswith(
+                ('threading.Thread', 'threading.Timer'))], path
+
+
 def names_in(node):
     """What a module or a class defines: classes, functions, variables."""
     for one in ast.walk(node):
