@@ -125,7 +125,7 @@ class Engines:
         if self in _listening:
             _listening.remove(self)
 
-    # At most 1 µs: it runs for each statement of the service.
+    # About 1 µs: it runs for each statement of the service.
     def executes(self, context: Any) -> None:
         """A connection begins a statement."""
         if not self._mine[0]:
