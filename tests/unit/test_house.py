@@ -101,7 +101,8 @@ def test_threads_leave_signals_to_the_server():
         if str(path) not in ('probing/daemons.py', 'serving/loader.py'):
             assert not [node.lineno for node in ast.walk(tree) if isinstance(
                 node, ast.Call) and ast.unparse(node.func).endswith(
-                ('threading.Thread', 'threading.Timer'))], path
+                ('threading.Thread', 'threading.Timer'))], (
+                f'{path}: start it with healthcheck.probing.daemons')
 
 
 def names_in(node):
