@@ -4,9 +4,9 @@
 
 The system gives a signal to whichever thread takes it first, and uWSGI's
 handlers end the worker from there. Python cannot end in another thread than
-the main one, least of all while that starts a third: the worker hung until
-uWSGI killed it after a minute, and with it the whole reload. That was one stop
-in eight with 24 workers on a busy machine.
+the main one: the worker hung until uWSGI killed it, after 61 s. A reload waits
+for that, too, and nobody answers meanwhile. It was one stop in eight with 24
+workers on a busy machine.
 """
 
 from __future__ import annotations
