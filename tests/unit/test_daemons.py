@@ -2,7 +2,6 @@
 
 """Threads that leave signals to others, and how they begin."""
 
-import os
 import signal
 import threading
 
@@ -27,10 +26,10 @@ def in_one(run=blocked):
 
 @pytest.fixture
 def taken():
-    """The threads in which SIGUSR1 was taken, by their numbers."""
+    """The signals that were taken."""
     found = []
     before = signal.signal(
-        signal.SIGUSR1, lambda *args: found.append(threading.get_ident()))
+        signal.SIGUSR1, lambda number, frame: found.append(number))
     yield found
     signal.signal(signal.SIGUSR1, before)
 
@@ -89,12 +88,13 @@ def test_a_signal_that_comes_meanwhile_is_taken_afterwards(taken, monkeypatch):
     start = threading.Thread.start
 
     def interrupted(self):
-        os.kill(os.getpid(), signal.SIGUSR1)
+        # To this thread: others of the tests would take one of the process.
+        signal.pthread_kill(threading.get_ident(), signal.SIGUSR1)
         start(self)
         assert taken == []
     monkeypatch.setattr(threading.Thread, 'start', interrupted)
     in_one()
-    assert taken == [threading.main_thread().ident]
+    assert taken == [signal.SIGUSR1]
 
 
 def test_a_handler_that_raises_leaves_nothing_blocked(monkeypatch):
