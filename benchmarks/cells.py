@@ -158,12 +158,15 @@ class _Node:
     def ask(self, path: str = '/healthcheck',
             bare: bool = False) -> tuple[str, bytes]:
         told: list[Any] = []
-        tell: Any = lambda *args: told.extend(args)  # noqa: E731
+
+        def start_response(*args: Any) -> Any:
+            told.extend(args)
+
         body = b''.join((_below if bare else self.door)({
             'REQUEST_METHOD': 'GET', 'SCRIPT_NAME': '', 'PATH_INFO': path,
             'QUERY_STRING': '', 'SERVER_NAME': 'localhost',
             'SERVER_PORT': '8774', 'REMOTE_ADDR': '127.0.0.1',
-            'HTTP_ACCEPT': 'application/json'}, tell))
+            'HTTP_ACCEPT': 'application/json'}, start_response))
         return told[0], body
 
     def up(self) -> int:

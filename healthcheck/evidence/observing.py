@@ -25,7 +25,8 @@ _listening: dict[str, tuple[tuple[ledger_module.Ledger, int], ...]] = {}
 """The slots to write to, by the name of a check. The dictionary is replaced
 and never changed, so it is read without a lock."""
 
-# Again in the same thread, if a signal ends the process just then.
+# Reentrant: a signal may end the process, and so call ignore(), in a thread
+# that holds it.
 _changing = threading.RLock()
 
 

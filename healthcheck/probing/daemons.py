@@ -30,8 +30,9 @@ def start(run: Callable[..., object], name: str, *args: object,
     :raises RuntimeError: if the process can start no thread
     """
     thread = threading.Thread(target=run, args=args, daemon=True, name=name)
-    # It inherits what is blocked here, so there is no moment without. A
-    # handler that raises runs in either of the calls below.
+    # The new thread inherits what is blocked here, so it never takes a signal.
+    # This is read in a call of its own, because a handler that raises may do
+    # so in the one that blocks.
     before = signal.pthread_sigmask(signal.SIG_BLOCK, ())
     try:
         signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
